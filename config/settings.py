@@ -1,0 +1,171 @@
+"""Settings: every default stands in `default.toml` with its comment; a TOML file and the environment override.
+
+``UPWELL_CONFIG`` names the file; ``UPWELL_SECTION__NAME`` overrides one setting (lists and tables as JSON); ``UPWELL_KAFKA`` and
+``UPWELL_REDIS`` are short for ``UPWELL_KAFKA__SERVERS`` and ``UPWELL_REDIS__URL``. An unknown or ill-typed setting raises
+`SettingsError`, which names it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from config.keys import hash64
+
+DEFAULTS = Path(__file__).with_name("default.toml")
+SHORT = {"UPWELL_KAFKA": ("kafka", "servers"), "UPWELL_REDIS": ("redis", "url")}
+NOT_SETTINGS = {"UPWELL_CONFIG"}
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the TOML file. No defaults here: they stand in `default.toml`."""
+
+
+class Kafka(Section):
+    servers: str
+    prefix: str
+    partitions: int
+    replication: int
+    security_protocol: str
+    sasl_mechanism: str
+    sasl_username: str
+    sasl_password: str
+    ssl_cafile: str
+    fetch_wait_ms: int
+    session_timeout_s: float
+    heartbeat_s: float
+    rebalance_timeout_s: float
+
+
+class Redis(Section):
+    url: str
+    cluster: bool
+    timeout_s: float
+    ssl_cafile: str
+
+
+class Events(Section):
+    aliases: dict[str, str]
+    exposure: str
+    finished_completion: float
+    finished_dwell_ms: int
+    max_record_bytes: int
+    unknown_note_wait_ms: int
+    facts_cache: int
+    facts_ttl_s: float
+
+
+class Engine(Section):
+    piece_keys: int
+    piece_bytes: int
+    cache_mb: int
+    slow_commit_s: float
+    slow_stages: tuple[str, ...]
+    poison_after: int
+    tick_lag_s: float
+    metrics_port: int
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All sections; see `default.toml` for what each setting means."""
+
+    kafka: Kafka
+    redis: Redis
+    events: Events
+    engine: Engine
+
+
+SECRET = {"sasl_password", "keys", "url"}
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Defaults, then the file, then the environment."""
+    values = tomllib.loads(DEFAULTS.read_text("utf-8"))
+    path = path or environ.get("UPWELL_CONFIG")
+    if path:
+        try:
+            overlay(values, tomllib.loads(Path(path).read_text("utf-8")), "")
+        except OSError as error:
+            raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not TOML: {error}") from None
+    for name, text in sorted(environ.items()):
+        if name.startswith("UPWELL_") and name not in NOT_SETTINGS:
+            section, field = SHORT.get(name) or from_environment(name)
+            overlay(values, {section: {field: parse(values, section, field, text)}}, "")
+    try:
+        return msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from None
+
+
+def from_environment(name: str) -> tuple[str, str]:
+    section, separator, field = name.removeprefix("UPWELL_").lower().partition("__")
+    if not separator:
+        raise SettingsError(f"unknown setting {name}: UPWELL_SECTION__NAME is the form, for example UPWELL_KAFKA__PARTITIONS")
+    return section, field
+
+
+def overlay(values: dict[str, Any], over: Mapping[str, Any], where: str) -> None:
+    """`over` into `values`, field by field; a name that the defaults do not have is an error (but inside free-form tables)."""
+    for name, value in over.items():
+        path = f"{where}{name}"
+        if name not in values and path.count(".") < 2:
+            raise SettingsError(f"unknown setting {path}")
+        if isinstance(values.get(name), dict) and isinstance(value, dict) and path not in FREE:
+            overlay(values[name], value, f"{path}.")
+        else:
+            values[name] = value
+
+
+FREE = {"events.aliases"}
+
+
+def parse(values: Mapping[str, Any], section: str, field: str, text: str) -> Any:
+    """The environment's text as the type of the default it replaces."""
+    default = values.get(section, {}).get(field)
+    if default is None:
+        raise SettingsError(f"unknown setting {section}.{field}")
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool):
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off"):
+            return False
+        raise SettingsError(f"setting {section}.{field} wants true or false, got {text!r}")
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        raise SettingsError(f"setting {section}.{field} wants {type(default).__name__}, got {text!r}") from None
+
+
+def digest(*sections: Section) -> str:
+    """A short hash of the settings that shape a fold, for checkpoints and slates."""
+    return f"{hash64(msgspec.json.encode(sections)):016x}"
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """The effective settings as plain data, secrets masked; for `upwell config`."""
+
+    def mask(name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: mask(k, v) for k, v in value.items()}
+        if name == "url":
+            head, at, tail = value.rpartition("@")
+            return f"{head.partition('://')[0]}://***@{tail}" if at else value
+        return "***" if name in SECRET and value else value
+
+    return {name: mask(name, value) for name, value in msgspec.to_builtins(settings).items()}
+
+
+__all__ = ["Settings", "SettingsError", "digest", "load", "masked"]

@@ -1,0 +1,61 @@
+"""What a store must do. Two implementations (`memory.py`, `redis.py`), one test suite over both.
+
+Stages write only through `commit`, one atomic step on the keys of one slot. Everybody reads through `read`, one parallel scatter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from config.keys import Slot
+
+Range = tuple[bytes, int, int]
+"""(key, first byte, last byte inclusive), as GETRANGE has it"""
+
+
+class StoreError(Exception):
+    """The store did not answer, or answered something that is no answer. Whoever may wait waits; a feed degrades."""
+
+
+class Store(Protocol):
+    round_trips: int
+    """Parallel scatters so far, for the test that counts them."""
+
+    async def read(self, keys: Sequence[bytes], ranges: Sequence[Range] = ()) -> list[bytes | None]:
+        """Values of `keys`, then of `ranges` (an absent range is b"" in Redis: given here as None), in order; one round trip.
+
+        Keys of any slots; on a cluster one command per node, all at once.
+        """
+
+    async def commit(
+        self,
+        slot: Slot,
+        expected: bytes | None,
+        checkpoint: bytes,
+        values: Mapping[bytes, bytes | None],
+        timers: Mapping[bytes, int | None] | None = None,
+    ) -> bool:
+        """If the slot's checkpoint still is `expected` (None: absent), write all and set it to `checkpoint`; atomic.
+
+        `values` are full keys of this slot (None deletes); `timers` are members of `slot.timers` with their deadline in ms (None
+        removes). Returns False, having written nothing, when the checkpoint is another one. Raises `ValueError` when `checkpoint`
+        would not grow (checkpoints of one log compare as bytes), `StoreError` when no answer came: the write may have happened.
+        """
+
+    async def due(self, slot: Slot, limit: int, after: tuple[int, bytes] | None = None) -> list[tuple[int, bytes]]:
+        """The first `limit` timers of the slot in (deadline, member) order, beyond `after`."""
+
+    async def put(self, key: bytes, value: bytes | None, expected: bytes | None = None, check: bool = False) -> bool:
+        """Set (None: delete) one key outside any slot, such as the manifest; with `check`, only if it still is `expected`."""
+
+    def scan(self, pattern: bytes) -> AsyncIterator[bytes]:
+        """Keys that match a glob, on all nodes; for tools (doctor, rebuild, tests), never for serving."""
+
+    async def delete(self, keys: Sequence[bytes]) -> None:
+        """For tools: drop keys of an old generation."""
+
+    async def ping(self) -> None:
+        """Raises `StoreError` when the store does not answer."""
+
+    async def close(self) -> None: ...

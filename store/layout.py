@@ -1,0 +1,73 @@
+"""Fixed-width values that the API reads by the hundred: note records, list heads, neighbour heads.
+
+The note record is a projection of the notes stage's own state (`models/note.py`), written with it in one atomic step, so that the
+API filters and ranks 500 candidates with one read and one `np.frombuffer`. Floats that only rank are float32; the exact counters
+live in the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+NOTE_VERSION = 1
+
+STATUSES = ("unknown", "published", "under_review", "rejected", "deleted")
+VISIBILITIES = ("public", "followers", "private")
+MEDIA = ("", "image", "video")
+POOL_STATES = ("none", "running", "held", "stopped", "graduated")
+
+NOTE = np.dtype(
+    [
+        ("version", "u1"),
+        ("status", "u1"),  # STATUSES
+        ("visibility", "u1"),  # VISIBILITIES
+        ("media", "u1"),  # MEDIA
+        ("tier", "i1"),  # pool tier, -1 outside
+        ("pool", "u1"),  # POOL_STATES
+        ("language", "S2"),
+        ("hash", "u8"),
+        ("author", "u8"),
+        ("channel", "u8"),  # hash of the whole channel; prefixes are lists of their own
+        ("cell", "u8"),  # geo cell hash, 0 without a place
+        ("lat", "f4"),  # NaN without a place
+        ("lon", "f4"),
+        ("tags", "u8", (8,)),  # hashes of the first 8 tags, 0-filled
+        ("published_at", "i8"),  # epoch ms
+        ("engaged_at", "i8"),  # last engagement, epoch ms; 0 never
+        ("counts", "u4", (14,)),  # distinct users by config.events.ACTIONS
+        ("organic", "u4"),  # exposures that are evidence
+        ("paid", "u4"),
+        ("served", "u4"),  # under way: served, not yet seen, not yet expired
+        ("quota", "u4"),  # exposures the tier still wants: quota - exposures in the tier
+        ("tier_entered_at", "i8"),
+        ("deadline", "i8"),  # window end of the tier, epoch ms
+        ("heat", "f4", (4,)),  # log2 of forward-decayed engagements at the half-lives of [notes] heat_half_lives, landmark 0
+        ("quality", "f4", (3,)),  # mean, low, high (90 %) on the scale of models.quality
+        ("score", "f4"),  # placement order inside a tier
+        ("rate", "f4"),  # shrunk CES per exposure
+    ]
+)
+"""One note as serving sees it."""
+
+HEAD = np.dtype([("hash", "u8"), ("score", "f4")])
+"""One place of a list head or a neighbour head: 12 bytes, best first."""
+
+
+def notes_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.intp]]:
+    """The records that exist, are whole and of this version, and their indices in `values`."""
+    size = NOTE.itemsize
+    kept = [i for i, v in enumerate(values) if v is not None and len(v) == size and v[0] == NOTE_VERSION]
+    return np.frombuffer(b"".join([values[i] for i in kept]), NOTE), np.array(kept, np.intp)  # type: ignore[misc]
+
+
+def head_from(value: bytes | None) -> npt.NDArray[np.void]:
+    """A list head, best first; a cut last place is dropped."""
+    return np.frombuffer(value[: len(value) // HEAD.itemsize * HEAD.itemsize], HEAD) if value else np.empty(0, HEAD)
+
+
+def head_bytes(places: Iterable[tuple[int, float]]) -> bytes:
+    """(hash, score) pairs, best first, as a head."""
+    return np.array(list(places), HEAD).tobytes()
