@@ -1,0 +1,339 @@
+"""What is kept of a user: one object, several store values, so that a signal rewrites only what it changed.
+
+| part | what | rewritten by |
+|---|---|---|
+| `hot` | `Hot`: weights, recent engagements, follows, blocks, hidden, place, settings, counters, which slates stand open | every signal |
+| `events` | ring of 256 event-id hashes | every signal but impressions (these are known by their note) |
+| `public` | `PUBLIC` rows: the last 64 likes, collects and shares, oldest first; friends' feeds read them | those |
+| `comments` | rows of (note hash, comment hash) behind the ledger's comment counts | comments |
+| `seen0…7` | ring of 2,000 note hashes: exposures, and notes engaged with unseen | exposures |
+| `ledger0…3` | ring of 5,000 `LEDGER` rows: what was done to a note, one bit an action | engagements |
+| `follows0…1` | follows beyond the 256 in `hot`, msgpack maps | each 64th follow of such a user |
+| `slate0…7` | `Open`: slates not yet settled, written once | `served` |
+
+The object in memory holds what the store holds: ``User.load(parts of dump) == user`` after every signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from struct import Struct as Layout
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from config.events import ACTIONS
+
+VERSION = 1
+
+SEEN, LEDGERS, FOLLOWS, SLATES = 8, 4, 2, 8
+"""chunks of the rings and of the follows beyond `hot`; slates that may stand open"""
+
+SEEN_PARTS = tuple(f"seen{i}" for i in range(SEEN))
+LEDGER_PARTS = tuple(f"ledger{i}" for i in range(LEDGERS))
+FOLLOWS_PARTS = tuple(f"follows{i}" for i in range(FOLLOWS))
+SLATE_PARTS = tuple(f"slate{i}" for i in range(SLATES))
+PARTS = ("hot", "events", "public", "comments", *SEEN_PARTS, *LEDGER_PARTS, *FOLLOWS_PARTS, *SLATE_PARTS)
+"""Store keys of a user, in the order of `User.load`."""
+
+AT_SEEN, AT_LEDGER = 4, 4 + SEEN
+AT_FOLLOWS = AT_LEDGER + LEDGERS
+AT_SLATES = AT_FOLLOWS + FOLLOWS
+
+HOT, EVENTS, PUBLICS, COMMENTS = 1, 2, 4, 8
+"""Bits of `User.dirty`: bit i is PARTS[i]."""
+
+
+class Weight(msgspec.Struct, array_like=True, gc=False):
+    """What a user thinks of one tag, author or channel; both components forward-decayed (`models/interest.py` reads them)."""
+
+    short: float = 0.0
+    long: float = 0.0
+    at: int = 0
+    """when it last moved, epoch ms"""
+    by: int = 0
+    """what moved it: index in `config.events.TYPES`; impressions stand here only until something was done"""
+    note: int = 0
+    """hash of the note that moved it, 0 without one"""
+
+
+class Recent(msgspec.Struct, array_like=True, gc=False):
+    """The first engagement with a note."""
+
+    h: int
+    """note hash"""
+    t: int
+    a: int
+    """index in ACTIONS"""
+    c: int
+    """distinct engagements of the note at that time"""
+
+
+class Place(msgspec.Struct, array_like=True):
+    """Where the user was last, as told."""
+
+    lat: float | None
+    lon: float | None
+    city: str
+    at: int
+
+
+class Standing(msgspec.Struct, array_like=True):
+    """A slate that stands open: its body is in part ``slate<k>``."""
+
+    k: int
+    until: int
+    """epoch ms at which it is settled"""
+    marks: bytes
+    """a byte per shown item: 0 not seen yet, else 1 + 254 × the expectation its exposure was counted with"""
+
+
+class Hot(msgspec.Struct, array_like=True):
+    """The part that every signal changes and every feed reads."""
+
+    v: int = VERSION
+    tags: dict[str, Weight] = {}
+    authors: dict[str, Weight] = {}
+    channels: dict[str, Weight] = {}
+    n: int = 0
+    """notes engaged with while learning: the clock of the decay per event"""
+    origin: int = 0
+    """epoch ms from which ages are told, 0 before the first weight"""
+    short_mark: int = 0
+    """landmarks of the two components (`models/decay.py`)"""
+    long_mark: int = 0
+    signup: dict[str, int] = {}
+    """tags chosen at sign-up -> when (ms)"""
+    signup_n: int = 0
+    """`n` at sign-up"""
+    recent: list[Recent] = []
+    """distinct notes, newest last"""
+    follows: dict[str, str] = {}
+    """author id -> id of the note on which it happened ("" none), oldest first"""
+    blocks: dict[str, int] = {}
+    """author id -> when (ms)"""
+    hidden_authors: dict[str, int] = {}
+    hidden_tags: dict[str, int] = {}
+    hidden_notes: dict[int, int] = {}
+    """note hash -> when (ms)"""
+    place: Place | None = None
+    personalized: bool = True
+    erased_before: int = 0
+    """epoch ms: what is dated before does not count"""
+    first_seen: int = 0
+    last_seen: int = 0
+    """effective time of the newest signal, epoch ms"""
+    events: int = 0
+    """signals that changed something"""
+    exposures: int = 0
+    engagements: int = 0
+    """notes engaged with, ever"""
+    likes: int = 0
+    tests: int = 0
+    """test and bot signals, of which nothing else is kept"""
+    event_n: int = 0
+    """pushes onto the rings so far: events, seen, ledger"""
+    seen_n: int = 0
+    ledger_n: int = 0
+    slates: list[Standing] = []
+    """oldest first"""
+
+
+PLACED = Layout("<hBbbf")
+"""A row of `Open.placed`: position (-1 passed over), slot, first source (-1 none), pool tier (-1 none), propensity or weight."""
+
+
+class Open(msgspec.Struct, array_like=True, frozen=True):
+    """A slate as its user's stage keeps it: shown items first, then those passed over."""
+
+    v: int
+    r: str
+    """request id"""
+    t: int
+    shown: int
+    """how many of the rows were shown"""
+    hashes: bytes
+    """note hashes, 8 bytes each, little-endian"""
+    placed: bytes
+    """PLACED rows"""
+    feature_set: str
+    features: bytes
+    """float16 [rows, features]"""
+    predictions: bytes
+    """float16 [shown, len(PREDICTED)]"""
+    context: bytes
+
+    def row(self, key: bytes) -> int:
+        """Row of a shown note by its 8-byte key, -1 when it was not shown."""
+        hashes = self.hashes
+        at = hashes.find(key)
+        while at >= 0 and at & 7:
+            at = hashes.find(key, at + 1)
+        return at >> 3 if 0 <= at < self.shown << 3 else -1
+
+    def place(self, row: int) -> tuple[int, int, int, int, float]:
+        """(position, slot, source, tier, propensity) of a row."""
+        return PLACED.unpack_from(self.placed, row * PLACED.size)  # type: ignore[return-value]
+
+    def features_of(self, row: int) -> bytes:
+        rows = len(self.hashes) >> 3
+        width = len(self.features) // rows if rows else 0
+        return self.features[row * width : (row + 1) * width]
+
+    def expectation(self, row: int) -> bytes:
+        """float16 × len(PREDICTED), empty when none was logged."""
+        width = len(self.predictions) // self.shown if self.shown else 0
+        return self.predictions[row * width : (row + 1) * width]
+
+
+LEDGER = np.dtype([("hash", "<u8"), ("bits", "<u2"), ("comments", "u1")])
+"""A row of the ledger: bit i of `bits` is ACTIONS[i]; comments of this user that stand."""
+
+PUBLIC = np.dtype([("hash", "<u8"), ("at", "<i8"), ("action", "u1")])
+"""A public action: note hash, epoch ms, index in ACTIONS; oldest first."""
+
+BIT = {action: 1 << i for i, action in enumerate(ACTIONS)}
+"""Action -> its bit in the ledger."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_hot = msgspec.msgpack.Decoder(Hot).decode
+_open = msgspec.msgpack.Decoder(Open).decode
+_follows = msgspec.msgpack.Decoder(dict[str, str]).decode
+
+
+class User:
+    """The whole state of a user. Mutable; `dirty` holds a bit for each part that differs from the store's."""
+
+    __slots__ = ("comments", "dirty", "events", "follows", "hot", "ledger", "public", "seen", "slates")
+
+    def __init__(self) -> None:
+        self.hot = Hot()
+        self.dirty = 0
+        self.events: list[bytes] = [b""]
+        self.public = b""
+        self.comments = b""
+        self.seen: list[bytes] = [b""] * SEEN
+        self.ledger: list[bytes] = [b""] * LEDGERS
+        self.follows: list[dict[str, str]] = [{} for _ in range(FOLLOWS)]
+        self.slates: list[Open | None] = [None] * SLATES
+
+    @classmethod
+    def load(cls, values: Sequence[bytes | None]) -> User:
+        """From the values of `PARTS`; all None: a user never heard of."""
+        user = cls()
+        if values[0] is not None:
+            user.hot = _hot(values[0])
+        user.events = [values[1] or b""]
+        user.public = values[2] or b""
+        user.comments = values[3] or b""
+        user.seen = [value or b"" for value in values[AT_SEEN:AT_LEDGER]]
+        user.ledger = [value or b"" for value in values[AT_LEDGER:AT_FOLLOWS]]
+        user.follows = [_follows(value) if value else {} for value in values[AT_FOLLOWS:AT_SLATES]]
+        user.slates = [_open(value) if value else None for value in values[AT_SLATES:]]
+        return user
+
+    def part(self, i: int) -> bytes | None:
+        """The store's value of PARTS[i]."""
+        if i == 0:
+            return _encode(self.hot)
+        if i < AT_SEEN:
+            return (self.events[0], self.public, self.comments)[i - 1] or None
+        if i < AT_LEDGER:
+            return self.seen[i - AT_SEEN] or None
+        if i < AT_FOLLOWS:
+            return self.ledger[i - AT_LEDGER] or None
+        if i < AT_SLATES:
+            follows = self.follows[i - AT_FOLLOWS]
+            return _encode(follows) if follows else None
+        slate = self.slates[i - AT_SLATES]
+        return None if slate is None else _encode(slate)
+
+    def dump(self) -> dict[str, bytes | None]:
+        """Changed parts (None deletes) and nothing twice: the object is clean afterwards."""
+        dirty, self.dirty = self.dirty, 0
+        changed: dict[str, bytes | None] = {}
+        while dirty:
+            low = dirty & -dirty
+            i = low.bit_length() - 1
+            changed[PARTS[i]] = self.part(i)
+            dirty ^= low
+        return changed
+
+    def values(self) -> list[bytes | None]:
+        """All parts as the store would hold them."""
+        return [self.part(i) for i in range(len(PARTS))]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, User) and all(getattr(self, a) == getattr(other, a) for a in self.__slots__ if a != "dirty")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def decode_hot(value: bytes | None) -> Hot:
+    """Part `hot`; None is a user never heard of."""
+    return _hot(value) if value else Hot()
+
+
+def decode_slate(value: bytes) -> Open:
+    """A part ``slate<k>``."""
+    return _open(value)
+
+
+def seen_hashes(values: Iterable[bytes | None]) -> npt.NDArray[np.uint64]:
+    """Note hashes in the parts `SEEN_PARTS`, in no promised order."""
+    return np.frombuffer(b"".join(value for value in values if value), np.dtype("<u8"))
+
+
+def ledger_rows(values: Iterable[bytes | None]) -> npt.NDArray[np.void]:
+    """`LEDGER` rows in the parts `LEDGER_PARTS`, one per note."""
+    return np.frombuffer(b"".join(value for value in values if value), LEDGER)
+
+
+def public_actions(value: bytes | None) -> npt.NDArray[np.void]:
+    """`PUBLIC` rows of part `public`, oldest first."""
+    return np.frombuffer(value or b"", PUBLIC)
+
+
+def all_follows(hot: Hot, values: Iterable[bytes | None] = ()) -> dict[str, str]:
+    """Author ids -> notes on which it happened, oldest first: those beyond 256 from the parts `FOLLOWS_PARTS`, then `hot`'s."""
+    follows: dict[str, str] = {}
+    for value in values:
+        if value:
+            follows.update(_follows(value))
+    return follows | hot.follows
+
+
+def bits_to_actions(bits: int) -> tuple[str, ...]:
+    """The actions of a ledger row, for people.
+
+    >>> bits_to_actions(0b10001)
+    ('impression', 'like')
+    """
+    return tuple(action for action, bit in BIT.items() if bits & bit)
+
+
+__all__ = [
+    "BIT",
+    "FOLLOWS_PARTS",
+    "LEDGER",
+    "LEDGER_PARTS",
+    "PARTS",
+    "PUBLIC",
+    "SEEN_PARTS",
+    "SLATE_PARTS",
+    "Hot",
+    "Open",
+    "Place",
+    "Recent",
+    "Standing",
+    "User",
+    "Weight",
+    "all_follows",
+    "bits_to_actions",
+    "decode_hot",
+    "decode_slate",
+    "ledger_rows",
+    "public_actions",
+    "seen_hashes",
+]
