@@ -241,6 +241,8 @@ class NoteAct(Signal, tag=2):
     """user hash"""
     tier: int = -1
     """pool tier at serving"""
+    h: int = 0
+    """note hash, when its id is not known to the teller (then n is -1): an exposure by `served`"""
 
 
 FOLLOWER, STRANGE, TEST, BOT, SELF = 1, 2, 4, 8, 16

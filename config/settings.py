@@ -75,6 +75,60 @@ class Engine(Section):
     metrics_port: int
 
 
+class Strength(Section):
+    """How far an action moves weights; an exposure without any moves them by at most 1 the other way."""
+
+    click: float
+    view: float
+    finish: float
+    like: float
+    collect: float
+    comment: float
+    share: float
+    product_click: float
+    add_to_cart: float
+    purchase: float
+    follow: float
+    hide: float
+    report: float
+
+
+class Interest(Section):
+    tags: int
+    authors: int
+    channels: int
+    passed_tags: int
+    note_tags: int
+    short_rate: float
+    long_rate: float
+    short_keep: float
+    long_keep: float
+    short_half_life_d: float
+    long_half_life_d: float
+    author_share: float
+    channel_share: float
+    default_rate: float
+    signup_weight: float
+    signup_fade: float
+    strength: Strength
+
+
+class Users(Section):
+    exposures: int
+    engaged: int
+    event_ids: int
+    recent: int
+    pair_with: int
+    follows: int
+    follows_hot: int
+    blocks: int
+    hidden: int
+    comments: int
+    public: int
+    signup_tags: int
+    slate_minutes: float
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All sections; see `default.toml` for what each setting means."""
 
@@ -82,6 +136,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: Redis
     events: Events
     engine: Engine
+    users: Users
+    interest: Interest
 
 
 SECRET = {"sasl_password", "keys", "url"}
