@@ -1,0 +1,1 @@
+"""The facts that everything shares: the events' schema, topics, keys, metrics, settings."""

@@ -1,0 +1,1 @@
+"""A request's path, in order: query, sources, filters, scorers, mix, slots, response."""

@@ -1,0 +1,1 @@
+"""The stages: each a fold over one log, run by one engine."""

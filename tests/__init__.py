@@ -1,0 +1,1 @@
+"""The rules, as sentences; the same tree as the code."""
