@@ -11,7 +11,7 @@ from typing import Protocol
 from config.keys import Slot
 
 Range = tuple[bytes, int, int]
-"""(key, first byte, last byte inclusive), as GETRANGE has it"""
+"""(key, first byte, last byte inclusive), both from 0: the two implementations need not agree on negative ones"""
 
 
 class StoreError(Exception):
@@ -59,3 +59,9 @@ class Store(Protocol):
         """Raises `StoreError` when the store does not answer."""
 
     async def close(self) -> None: ...
+
+
+def checked_growth(expected: bytes | None, checkpoint: bytes) -> None:
+    """Raises `ValueError` for a checkpoint that would not grow."""
+    if expected is not None and checkpoint <= expected:
+        raise ValueError(f"a checkpoint must grow: {expected!r} is not below {checkpoint!r}")
