@@ -140,7 +140,16 @@ class SlateItem(msgspec.Struct, array_like=True):
 
 
 SLOTS = ("ranked", "pool", "sponsored")
-SOURCES = ("interest", "channel", "behaviour", "follow", "friends", "nearby", "pool", "hot")
+SOURCES = (
+    "interest",
+    "channel",
+    "behaviour",
+    "follow",
+    "friends",
+    "nearby",
+    "pool",
+    "hot",
+)
 
 
 class Slate(msgspec.Struct, array_like=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -41,11 +42,22 @@ NOTE = np.dtype(
         ("organic", "u4"),  # exposures that are evidence
         ("paid", "u4"),
         ("served", "u4"),  # under way: served, not yet seen, not yet expired
-        ("quota", "u4"),  # exposures the tier still wants: quota - exposures in the tier
+        (
+            "quota",
+            "u4",
+        ),  # exposures the tier still wants: quota - exposures in the tier
         ("tier_entered_at", "i8"),
         ("deadline", "i8"),  # window end of the tier, epoch ms
-        ("heat", "f4", (4,)),  # log2 of forward-decayed engagements at the half-lives of [notes] heat_half_lives, landmark 0
-        ("quality", "f4", (3,)),  # mean, low, high (90 %) on the scale of models.quality
+        (
+            "heat",
+            "f4",
+            (4,),
+        ),  # log2 of forward-decayed engagements at the half-lives of [notes] heat_half_lives, landmark 0
+        (
+            "quality",
+            "f4",
+            (3,),
+        ),  # mean, low, high (90 %) on the scale of models.quality
         ("score", "f4"),  # placement order inside a tier
         ("rate", "f4"),  # shrunk CES per exposure
     ]
@@ -56,18 +68,62 @@ HEAD = np.dtype([("hash", "u8"), ("score", "f4")])
 """One place of a list head or a neighbour head: 12 bytes, best first."""
 
 
-def notes_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.intp]]:
+def notes_from(
+    values: Sequence[bytes | None],
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.intp]]:
     """The records that exist, are whole and of this version, and their indices in `values`."""
     size = NOTE.itemsize
-    kept = [i for i, v in enumerate(values) if v is not None and len(v) == size and v[0] == NOTE_VERSION]
-    return np.frombuffer(b"".join([values[i] for i in kept]), NOTE), np.array(kept, np.intp)  # type: ignore[misc]
+    kept = [
+        i
+        for i, v in enumerate(values)
+        if v is not None and len(v) == size and v[0] == NOTE_VERSION
+    ]
+    return np.frombuffer(b"".join([values[i] for i in kept]), NOTE), np.array(
+        kept, np.intp
+    )  # type: ignore[misc]
 
 
 def head_from(value: bytes | None) -> npt.NDArray[np.void]:
     """A list head, best first; a cut last place is dropped."""
-    return np.frombuffer(value[: len(value) // HEAD.itemsize * HEAD.itemsize], HEAD) if value else np.empty(0, HEAD)
+    return (
+        np.frombuffer(value[: len(value) // HEAD.itemsize * HEAD.itemsize], HEAD)
+        if value
+        else np.empty(0, HEAD)
+    )
 
 
 def head_bytes(places: Iterable[tuple[int, float]]) -> bytes:
     """(hash, score) pairs, best first, as a head."""
     return np.array(list(places), HEAD).tobytes()
+
+
+class PartitionState(msgspec.Struct, array_like=True):
+    """What the runner itself keeps of a partition, in its checkpointed state (key kind `partition`)."""
+
+    v: int = 1
+    clock: int = 0
+    """highest effective time seen, epoch ms: the stream's clock"""
+    appended: int = 0
+    """append time of the last record, epoch ms"""
+    marks: dict[str, tuple[int, int, int]] = {}
+    """source name -> end of the last range applied"""
+    skips: list[tuple[int, int, int]] = []
+    """positions that were dead-lettered as fold_error: every later fold passes them too"""
+    settings: str = ""
+    """hash of the settings that shaped the fold"""
+
+
+encode_partition = msgspec.msgpack.Encoder().encode
+decode_partition = msgspec.msgpack.Decoder(PartitionState).decode
+
+
+def checkpoint_bytes(log: str, position: tuple[int, int, int]) -> bytes:
+    """``log|offset.index.step``, padded, so that checkpoints of one log compare as bytes."""
+    return b"%s|%016d.%08d.%08d" % (log.encode(), *position)
+
+
+def checkpoint_from(value: bytes) -> tuple[str, tuple[int, int, int]]:
+    """The log's identity and the position; raises `ValueError` on anything else."""
+    log, _, place = value.rpartition(b"|")
+    offset, index, step = place.split(b".")
+    return log.decode(), (int(offset), int(index), int(step))

@@ -110,6 +110,8 @@ class Stage(Protocol):
     families: Mapping[str, Family]
     shared: ClassVar[str | None]
     """the family of the one partition-wide object (key b""), loaded at assignment and handed to folds as `part.shared`"""
+    timed: ClassVar[bool]
+    """keeps a clock (all but intake, whose reading times no replay could repeat)"""
     settings_hash: str
     """of the settings that shape the fold"""
 
@@ -122,9 +124,13 @@ class Stage(Protocol):
     def lookups(self, batch: Batch) -> Sequence[int]:
         """Note hashes whose facts the fold needs (intake only; otherwise empty)."""
 
-    def fold(self, part: Part, out: Out, signal: Any, table: Any, *states: Any) -> None: ...
+    def fold(
+        self, part: Part, out: Out, signal: Any, table: Any, *states: Any
+    ) -> None: ...
 
-    def fire(self, part: Part, out: Out, deadline: int, family: str, key: bytes, state: Any) -> None:
+    def fire(
+        self, part: Part, out: Out, deadline: int, family: str, key: bytes, state: Any
+    ) -> None:
         """The timer of (family, key) passed; it is already cleared."""
 
 
@@ -138,7 +144,26 @@ class Reject(Exception):
 
 def packed_batch(packed: Packed, notes: Any, signals: Sequence[Signal]) -> Batch:
     """The batch of an internal record."""
-    return Batch(signals, packed.source, Position(*packed.first), Position(*packed.end), packed.base, packed.appended, notes)
+    return Batch(
+        signals,
+        packed.source,
+        Position(*packed.first),
+        Position(*packed.end),
+        packed.base,
+        packed.appended,
+        notes,
+    )
 
 
-__all__ = ["Batch", "Family", "Out", "Part", "Record", "Reject", "Stage", "StateKey", "msgspec", "packed_batch"]
+__all__ = [
+    "Batch",
+    "Family",
+    "Out",
+    "Part",
+    "Record",
+    "Reject",
+    "Stage",
+    "StateKey",
+    "msgspec",
+    "packed_batch",
+]

@@ -1,0 +1,507 @@
+"""A worker: any number of stages in one process, each a Faust app and a consumer group of its own.
+
+    Faust app (assignment, rebalancing) ─► frames ─► Owner per partition ─► producer, store
+
+The mechanism is `fold.py` (what a piece is), `owner.py` (one partition at work) and `transport.py` (frames out of Faust). Here they are
+put together: a stage's app, the producer, the store, ticks for quiet partitions, offsets for operators' tools, metrics, and the stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import faust
+import structlog
+import uvloop
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from faust.types import TP
+from prometheus_client import start_http_server
+
+from config import metrics
+from config.records import VERSION, Position, Source, Tick, encode
+from config.settings import Kafka, Settings
+from config.topics import STAGES, full, group
+from store import manifest as manifests
+from store.base import Store, StoreError
+from store.layout import checkpoint_bytes, checkpoint_from
+from store.manifest import Manifest, ManifestError
+from store.open import open_store
+from streams import fold
+from streams.facts import FactsCache
+from streams.logs import BrokerError, Logs
+from streams.owner import Owner, SendError, Stop
+from streams.stage import Stage
+from streams.transport import Frame, FrameConsumerThread, FrameTransport, LogBounds
+
+log = structlog.get_logger("upwell.worker")
+
+CLASSES = {
+    "intake": "streams.intake:Intake",
+    "users": "streams.users:Users",
+    "notes": "streams.notes:Notes",
+    "lists": "streams.lists:Lists",
+    "neighbours": "streams.neighbours:Neighbours",
+    "learner": "streams.learner:Learner",
+}
+
+
+def available() -> list[str]:
+    """Stages that this version has."""
+    return [
+        name
+        for name, place in CLASSES.items()
+        if importlib.util.find_spec(place.partition(":")[0])
+    ]
+
+
+def make(name: str, settings: Settings) -> Stage:
+    """The stage of that name."""
+    module, _, attribute = CLASSES[name].partition(":")
+    stage: Stage = getattr(importlib.import_module(module), attribute)(settings)
+    return stage
+
+
+def slot_stage(stage: str, topic: str) -> str:
+    """Intake has two input topics, so two checkpoints per partition: its slots name the topic too."""
+    return f"{stage}.{topic}" if len(STAGES[stage]) > 1 else stage
+
+
+def outputs(stages: Iterable[str]) -> set[str]:
+    """Internal topics: empty as long as a system is new."""
+    return {topic for stage in stages for topic in STAGES[stage] if stage != "intake"}
+
+
+async def found(store: Store, logs: Logs, prefix: str) -> Manifest:
+    """The manifest; a new system gets one, and a first checkpoint for every partition of every stage.
+
+    With output in the internal logs and no manifest, the store's state is lost: `Stop`.
+    """
+    topics = await asyncio.to_thread(logs.all)
+    standing = await manifests.load(store, prefix)
+    if standing is None:
+        ends = await asyncio.to_thread(logs.ends, sorted(outputs(STAGES)))
+        written = sorted(
+            {
+                full(prefix, topic)
+                for (topic, _), (first, end) in ends.items()
+                if end > first
+            }
+        )
+        if written:
+            raise Stop(
+                f"the store knows no system {prefix!r}, but {', '.join(written)} hold its records: the state is lost. "
+                "Run `upwell rebuild`, or give the store its data back, or use a new prefix (UPWELL_KAFKA__PREFIX)."
+            )
+        begins = await asyncio.to_thread(logs.ends, ["events", "notes"])
+        new = Manifest.new(prefix, {name: count for name, (_, count) in topics.items()})
+        for stage, inputs in STAGES.items():
+            for topic in inputs:
+                identity, count = topics[topic]
+                for partition in range(count):
+                    slot = new.at(slot_stage(stage, topic), partition)
+                    first = begins.get((topic, partition), (0, 0))[0]
+                    await store.commit(
+                        slot, None, checkpoint_bytes(identity, Position(first)), {}, {}
+                    )
+        standing = await manifests.create(store, new)
+    manifests.check(standing, {name: count for name, (_, count) in topics.items()})
+    return standing
+
+
+class StageApp:
+    """One stage: its Faust app, and an owner for each partition that is assigned."""
+
+    def __init__(self, worker: Worker, stage: Stage) -> None:
+        self.worker, self.stage, settings = worker, stage, worker.settings
+        self.owners: dict[TP, Owner] = {}
+        self.tasks: dict[TP, asyncio.Task[None]] = {}
+        kafka, prefix = settings.kafka, settings.kafka.prefix
+        self.topics = {full(prefix, name): name for name in stage.topics}
+        self.app = app = faust.App(
+            group(prefix, stage.name),
+            broker=[f"kafka://{server}" for server in kafka.servers.split(",")],
+            broker_credentials=credentials(kafka),
+            datadir=worker.datadir,
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            broker_max_poll_records=20_000,
+            consumer_max_fetch_size=1_048_576,
+            stream_buffer_maxsize=8,
+            stream_wait_empty=False,
+            broker_session_timeout=kafka.session_timeout_s,
+            broker_heartbeat_interval=kafka.heartbeat_s,
+            broker_rebalance_timeout=kafka.rebalance_timeout_s,
+            broker_commit_interval=3600.0,
+            # A position outside the log is for `Owner.begin` to judge; the client must not jump.
+            consumer_auto_offset_reset="none",
+        )
+        app.transport = FrameTransport(app.conf.broker_consumer, app, loop=app.loop)
+        app.checkpoints, app.sought, app.fetch_wait_ms = (
+            self.checkpoints,
+            self.sought,
+            kafka.fetch_wait_ms,
+        )
+        app.on_partitions_revoked.connect(self.revoked)
+        channel = app.topic(
+            *self.topics, value_type=bytes, value_serializer="raw", key_serializer="raw"
+        )
+        app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.frames)
+        self.resolve: fold.Resolve | None = None
+        if stage.name == "intake":
+            cache = FactsCache(worker.store, settings, worker.manifest.slot)
+
+            async def resolve(hashes: Sequence[int]) -> Mapping[int, Any]:
+                return await cache.resolve(hashes, time.time() * 1000)
+
+            self.resolve = resolve
+
+    @property
+    def thread(self) -> FrameConsumerThread:
+        return self.app.consumer._thread  # type: ignore[no-any-return]
+
+    async def frames(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            owner = self.owners.get(event.message.tp)
+            frame: Frame = event.message.value
+            # Without an owner there was no assignment yet: the seek that follows it reads this again.
+            if owner is not None:
+                await owner.queue.put(frame)
+
+    async def checkpoints(self, assigned: Iterable[TP]) -> Mapping[TP, int]:
+        """After an assignment: an owner for each partition, standing where the store stands."""
+        metrics.REBALANCES.inc()
+        mine = sorted(tp for tp in assigned if tp.topic in self.topics)
+        self.drop(list(self.owners))
+        settings, worker = self.worker.settings, self.worker
+        engine = settings.engine
+        offsets = {}
+        try:
+            counts = worker.manifest.partitions
+            for tp in mine:
+                topic = self.topics[tp.topic]
+                slot = worker.manifest.at(
+                    slot_stage(self.stage.name, topic), tp.partition
+                )
+                source = Source(await worker.identity(topic), tp.topic, tp.partition)
+                limits = fold.Limits(
+                    keys=engine.piece_keys,
+                    bytes=engine.piece_bytes,
+                    cache_bytes=engine.cache_mb * 1_000_000 // max(1, len(mine)),
+                )
+                owner = Owner(
+                    fold.Partition(self.stage, slot, source, counts, limits),
+                    worker.store,
+                    PartitionReader(self, tp, topic),
+                    worker.send,
+                    self.resolve,
+                    full_topic=tp.topic,
+                    commit_every=engine.slow_commit_s
+                    if self.stage.name in engine.slow_stages
+                    else 0.0,
+                    poison_after=engine.poison_after,
+                    tick_lag=engine.tick_lag_s,
+                )
+                offsets[tp] = await owner.begin()
+                self.owners[tp] = owner
+        except (Stop, BrokerError) as error:
+            worker.fatal(str(error))
+        return offsets
+
+    def sought(self, epochs: Mapping[TP, int]) -> None:
+        """The consumer stands at the checkpoints: the owners may work."""
+        for tp, epoch in epochs.items():
+            owner = self.owners.get(tp)
+            if owner is not None and tp not in self.tasks:
+                owner.epoch = epoch
+                task = self.tasks[tp] = asyncio.get_running_loop().create_task(
+                    owner.run(), name=f"{self.stage.name}-{tp.partition}"
+                )
+                task.add_done_callback(self.ended)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        if isinstance(error, (Stop, fold.Unreadable)):
+            self.worker.fatal(str(error))
+        else:
+            log.error("a stage failed", stage=self.stage.name, exc_info=error)
+            self.worker.fatal(
+                f"{self.stage.name} failed: {type(error).__name__}: {error}"
+            )
+
+    async def revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:
+        self.drop(revoked)
+
+    def drop(self, tps: Iterable[TP]) -> None:
+        for tp in tps:
+            self.owners.pop(tp, None)
+            task = self.tasks.pop(tp, None)
+            if task is not None:
+                task.cancel()
+
+    def applied(self) -> dict[TP, int]:
+        """What the store holds, by partition: the offsets for Kafka's own books."""
+        return {
+            tp: checkpoint_from(o.part.checkpoint)[1][0]
+            for tp, o in self.owners.items()
+            if o.begun and o.part.checkpoint
+        }
+
+    async def finish(self) -> None:
+        """The piece in hand, and no more."""
+        for tp, owner in self.owners.items():
+            owner.stopping.set()
+            # Wakes an owner that waits for a frame; an empty frame of another epoch is ignored.
+            if owner.queue.empty():
+                owner.queue.put_nowait(Frame(None, 0, -1, [], 0))
+        if self.tasks:
+            await asyncio.wait(self.tasks.values(), timeout=5)
+
+
+class PartitionReader:
+    """What an owner asks of its consumer."""
+
+    def __init__(self, stage_app: StageApp, tp: TP, topic: str) -> None:
+        self.stage_app, self.tp, self.topic = stage_app, tp, topic
+
+    async def seek(self, offset: int) -> int | None:
+        return await self.stage_app.thread.rewind(self.tp, offset)
+
+    async def bounds(self) -> LogBounds:
+        while True:
+            try:
+                return await self.stage_app.thread.bounds(self.tp)
+            except (KafkaError, TimeoutError) as error:
+                log.warning("broker away", topic=self.tp.topic, error=str(error))
+                await asyncio.sleep(0.5)
+
+    async def identity(self) -> str:
+        return await self.stage_app.worker.identity(self.topic)
+
+
+def credentials(kafka: Kafka) -> Any:
+    """Faust's form of the security settings."""
+    import ssl
+
+    if kafka.security_protocol == "PLAINTEXT":
+        return None
+    context = (
+        ssl.create_default_context(cafile=kafka.ssl_cafile or None)
+        if kafka.security_protocol.endswith("SSL")
+        else None
+    )
+    if kafka.security_protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=kafka.sasl_username,
+        password=kafka.sasl_password,
+        mechanism=kafka.sasl_mechanism,
+        ssl_context=context,
+    )
+
+
+def client_security(kafka: Kafka) -> dict[str, Any]:
+    """aiokafka's form of the security settings."""
+    from aiokafka.helpers import create_ssl_context
+
+    security: dict[str, Any] = {"security_protocol": kafka.security_protocol}
+    if kafka.security_protocol.startswith("SASL"):
+        security |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": kafka.sasl_password,
+        }
+    if kafka.security_protocol.endswith("SSL"):
+        security["ssl_context"] = create_ssl_context(cafile=kafka.ssl_cafile or None)
+    return security
+
+
+class Worker:
+    """Everything of one worker process."""
+
+    def __init__(self, settings: Settings, stages: Sequence[str]) -> None:
+        self.settings, self.names = settings, stages
+        self.store = open_store(settings)
+        self.logs = Logs(settings.kafka)
+        self.logs_lock = asyncio.Lock()
+        self.known: tuple[float, dict[str, tuple[str, int]]] = (0.0, {})
+        self.ended: asyncio.Future[str | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self.apps: list[StageApp] = []
+        self.datadir = tempfile.mkdtemp(prefix="upwell-")
+        self.manifest: Manifest
+
+    def fatal(self, message: str) -> None:
+        """Stop the whole process: only an operator can go on from here."""
+        if not self.ended.done():
+            self.ended.set_result(message)
+
+    async def identity(self, topic: str) -> str:
+        """Of the log as it is now (asked at most every two seconds); waits for a broker that is away."""
+        async with self.logs_lock:
+            while time.monotonic() - self.known[0] > 2.0:
+                try:
+                    self.known = (
+                        time.monotonic(),
+                        await asyncio.to_thread(self.logs.all),
+                    )
+                except BrokerError as error:
+                    if "missing" in str(error):
+                        raise
+                    log.warning("broker away", error=str(error))
+                    await asyncio.sleep(0.5)
+        return self.known[1][topic][0]
+
+    async def send(self, records: list[fold.Outgoing]) -> None:
+        """All of them acknowledged, or `SendError`. Repeats are dropped by the readers' marks, so the producer needs no idempotence."""
+        prefix = self.settings.kafka.prefix
+        try:
+            sent = [
+                await self.producer.send(
+                    full(prefix, r.topic),
+                    r.value,
+                    r.key,
+                    r.partition,
+                    headers=list(r.headers),
+                )
+                for r in records
+            ]
+            await asyncio.gather(*sent)
+        except (KafkaError, TimeoutError) as error:
+            raise SendError(f"{type(error).__name__}: {error}") from None
+
+    async def start(self) -> None:
+        settings = self.settings
+        while True:
+            try:
+                self.manifest = await found(
+                    self.store, self.logs, settings.kafka.prefix
+                )
+                break
+            except StoreError as error:
+                log.warning("store away", error=str(error))
+                await asyncio.sleep(1.0)
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka.servers.split(","),
+            acks="all",
+            linger_ms=0,
+            max_request_size=2_000_000,
+            request_timeout_ms=20_000,
+            **client_security(settings.kafka),
+        )
+        await self.producer.start()
+        self.apps = [StageApp(self, make(name, settings)) for name in self.names]
+        for stage_app in self.apps:
+            stage_app.app.finalize()
+            await stage_app.app.start()
+
+    async def housekeeping(self) -> None:
+        """Once a second: offsets for operators' tools, gauges, ticks for quiet partitions, and whether an app died."""
+        prefix = self.settings.kafka.prefix
+        while True:
+            await asyncio.sleep(1.0)
+            for stage_app in self.apps:
+                if stage_app.app.crashed:
+                    self.fatal(
+                        f"the consumer of {stage_app.stage.name} failed: {stage_app.app.crash_reason!r}"
+                    )
+                    return
+                offsets = stage_app.applied()
+                for tp, offset in offsets.items():
+                    owner = stage_app.owners[tp]
+                    labels = (
+                        group(prefix, stage_app.stage.name),
+                        tp.topic,
+                        str(tp.partition),
+                    )
+                    metrics.CHECKPOINT_OFFSET.labels(*labels).set(offset)
+                    metrics.LOG_END_OFFSET.labels(*labels).set(
+                        max(owner.highwater, offset)
+                    )
+                    metrics.LAG_RECORDS.labels(*labels).set(
+                        max(0, owner.highwater - offset)
+                    )
+                    if owner.tick_due:
+                        await self.tick(stage_app.topics[tp.topic], tp.partition)
+                await stage_app.thread.commit_checkpoints(offsets)
+
+    async def tick(self, topic: str, partition: int) -> None:
+        now = int(time.time() * 1000)
+        record = fold.PACKED[topic](
+            VERSION, None, 0, (0, 0, 0), (0, 0, 0), now, [], [Tick(t=now)]
+        )  # type: ignore[call-arg]
+        try:
+            await self.send([fold.Outgoing(topic, partition, None, encode(record))])
+        except SendError as error:
+            log.warning("broker away", error=str(error))
+
+    async def stop(self) -> None:
+        """Finish the piece in hand, tell Kafka, leave the groups."""
+        await asyncio.gather(*(stage_app.finish() for stage_app in self.apps))
+        for stage_app in self.apps:
+            await stage_app.thread.commit_checkpoints(stage_app.applied())
+        await asyncio.gather(*(stage_app.app.stop() for stage_app in self.apps))
+        await self.producer.stop()
+        await self.store.close()
+
+
+async def serve(settings: Settings, stages: Sequence[str]) -> int:
+    """Run until a signal or a fatal error; the exit code."""
+    try:
+        worker = Worker(settings, stages)
+        await worker.start()
+    except (BrokerError, ManifestError, Stop) as error:
+        print(f"upwell worker: {error}", file=sys.stderr, flush=True)
+        return 1
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(
+            sig, lambda: worker.ended.done() or worker.ended.set_result(None)
+        )
+    server, _ = start_http_server(settings.engine.metrics_port, addr="127.0.0.1")
+    print(
+        f"upwell worker: {', '.join(stages)}; metrics http://127.0.0.1:{server.server_port}/metrics",
+        flush=True,
+    )
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    housekeeping = asyncio.create_task(worker.housekeeping())
+    message = await worker.ended
+    housekeeping.cancel()
+    try:
+        async with asyncio.timeout(8):
+            await worker.stop()
+    except TimeoutError:
+        log.warning(
+            "stopped without leaving the groups: their session timeout frees the partitions"
+        )
+    if message is not None:
+        print(f"upwell worker: {message}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def run(settings: Settings, stages: Sequence[str] | None = None) -> None:
+    """Run `stages` (None: all that this version has) until SIGTERM, and exit."""
+    # A waiting thread gets the interpreter after 1 ms instead of 5: the consumers' threads hold up no piece.
+    sys.setswitchinterval(0.001)
+    code = uvloop.run(serve(settings, stages or available()))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The consumers' threads are daemons that may still wait in a poll; everything that counts is written.
+    os._exit(code)

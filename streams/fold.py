@@ -1,0 +1,772 @@
+"""The runner of a fold, without input or output: records in, pieces out. `engine.py` feeds it from Kafka, tests and `eval` from lists.
+
+    feed(records) ─► plan() ─► Need(keys) ─► supply(values) ─► fold() ─► cut() ─► Piece ─► applied()
+
+A `Partition` is everything one worker believes about one partition of one stage: position, clock, marks, timers, decoded objects. It is dropped
+whole whenever it may be wrong, and begun again from the store. Folding moves it ahead of the store; `cut` says what must be
+sent and written so that the store catches up. Nothing in here waits, and nothing depends on where a frame or a piece was cut.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from config.keys import Slot, partition_of
+from config.records import (
+    MAX_BYTES,
+    MAX_SIGNALS,
+    READABLE,
+    VERSION,
+    Packed,
+    Position,
+    Signal,
+    Source,
+    encode,
+)
+from config.records import ExampleRecord, ListRecord, NoteRecord, PairRecord, UserRecord
+from store.base import Store
+from store.layout import (
+    PartitionState,
+    checkpoint_bytes,
+    decode_partition,
+    encode_partition,
+)
+from streams.stage import Batch, Record, Reject, Stage, StateKey
+
+PACKED: dict[str, type[Packed]] = {
+    "by-user": UserRecord,
+    "by-note": NoteRecord,
+    "by-list": ListRecord,
+    "by-pair": PairRecord,
+    "examples": ExampleRecord,
+}
+TIMER_HEAD = 4_096
+"""Timers held in memory per partition; later ones are read from the store when the clock comes near."""
+
+
+class FoldError(Exception):
+    """A stage raised at `position`; the partition must be begun again."""
+
+    def __init__(self, position: Position, cause: BaseException) -> None:
+        super().__init__(f"{type(cause).__name__} at {tuple(position)}: {cause}")
+        self.position, self.cause = position, cause
+
+
+class Conflict(Exception):
+    """The store's checkpoint is another one: drop everything, believe the store."""
+
+
+class Unreadable(Exception):
+    """An internal record of a version that this program does not know: stop, never skip."""
+
+
+class Limits(NamedTuple):
+    """How much one piece may hold."""
+
+    keys: int = 2_000
+    bytes: int = 2_000_000
+    steps: int = 20_000
+    cache_bytes: int = 12_000_000
+
+
+class Need(NamedTuple):
+    """What must be read before the next fold."""
+
+    objects: list[StateKey]
+    keys: list[bytes]
+    lookups: list[int]
+
+
+class Outgoing(NamedTuple):
+    """One record to send. `partition` None: chosen by key."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Piece(NamedTuple):
+    """What makes the store true up to `end`: first everything in `records` is acknowledged, then the write happens."""
+
+    end: Position
+    records: list[Outgoing]
+    expected: bytes | None
+    checkpoint: bytes
+    values: dict[bytes, bytes | None]
+    timers: dict[bytes, int | None]
+    appended: list[int]
+    """append times of the public records in it, one per record"""
+    steps: int
+
+
+class Bucket:
+    """Signals on their way to one partition of one topic, packed into records."""
+
+    __slots__ = ("first", "partition", "places", "ready", "signals", "table", "topic")
+
+    def __init__(self, topic: str, partition: int, first: Position) -> None:
+        self.topic, self.partition, self.first = topic, partition, first
+        self.ready: list[tuple[Position, Position, list[Any], list[Any]]] = []
+        self.clear()
+
+    def clear(self) -> None:
+        self.signals: list[Any] = []
+        self.table: list[Any] = []
+        self.places: dict[Any, int] = {}
+
+    def close(self, end: Position) -> None:
+        if self.signals:
+            self.ready.append((self.first, end, self.table, self.signals))
+            self.clear()
+        self.first = end
+
+
+class Collector:
+    """`stage.Out`: what the fold tells on, stamped with the step under work."""
+
+    def __init__(self, part: Partition) -> None:
+        self.part = part
+        self.counts: dict[tuple[str, str], int] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        self.buckets: dict[tuple[str, int], Bucket] = {}
+        self.public: list[Outgoing] = []
+        self.timers: dict[bytes, int | None] = {}
+
+    def bucket(self, topic: str, partition: int) -> Bucket:
+        bucket = self.buckets.get((topic, partition))
+        if bucket is None:
+            bucket = self.buckets[topic, partition] = Bucket(
+                topic, partition, self.part.piece_first
+            )
+        elif len(bucket.signals) >= MAX_SIGNALS:
+            part = self.part
+            last = bucket.signals[-1]
+            # A range ends between steps, so that a mark never cuts one in two.
+            if (last.o, last.i, last.s) != (
+                part.offset - part.base,
+                part.index,
+                part.step,
+            ):
+                bucket.close(Position(part.offset, part.index, part.step))
+        return bucket
+
+    def tell(self, topic: str, digest: int, signal: Signal, note: Any = None) -> None:
+        part = self.part
+        bucket = self.bucket(topic, digest % part.counts[topic])
+        signal.o, signal.i, signal.s = part.offset - part.base, part.index, part.step
+        if note is not None:
+            name = note if type(note) is str else note.id
+            place = bucket.places.get(name)
+            if place is None:
+                place = bucket.places[name] = len(bucket.table)
+                bucket.table.append(note)
+            signal.n = place  # type: ignore[attr-defined]
+        bucket.signals.append(signal)
+
+    def everywhere(self, topic: str, signal: Signal) -> None:
+        part = self.part
+        signal.o, signal.i, signal.s = part.offset - part.base, part.index, part.step
+        for partition in range(part.counts[topic]):
+            self.bucket(topic, partition).signals.append(signal)
+
+    def publish(self, topic: str, key: bytes, value: bytes) -> None:
+        self.public.append(Outgoing(topic, None, key, value))
+
+    def dead(self, reason: str, message: str) -> None:
+        record = self.part.record
+        assert record is not None
+        self.public.append(dead_letter(record, self.part.index, reason, message))
+        self.count("dead", reason)
+
+    def timer(self, family: str, key: bytes, deadline: int | None) -> None:
+        self.part.set_timer(family.encode() + b":" + key, deadline)
+
+    def count(self, type: str, outcome: str) -> None:
+        counts = self.counts
+        counts[type, outcome] = counts.get((type, outcome), 0) + 1
+
+    def packed(
+        self, source: Source, base: int, end: Position, appended: int
+    ) -> list[Outgoing]:
+        """All records of the piece, whole."""
+        out = self.public
+        for bucket in self.buckets.values():
+            bucket.close(end)
+            for first, last, table, signals in bucket.ready:
+                out.extend(
+                    pack(bucket, source, base, first, last, appended, table, signals)
+                )
+        return out
+
+
+def pack(
+    bucket: Bucket,
+    source: Source,
+    base: int,
+    first: Position,
+    end: Position,
+    appended: int,
+    table: list[Any],
+    signals: list[Any],
+) -> list[Outgoing]:
+    """One record, or several where it would be too large: cut between steps, each with the whole table."""
+    value = encode(
+        PACKED[bucket.topic](
+            VERSION, source, base, first, end, appended, table, signals
+        )
+    )  # type: ignore[call-arg]
+    if len(value) > MAX_BYTES:
+        middle = len(signals) // 2
+        for cut in (*range(middle, len(signals)), *range(middle - 1, 0, -1)):
+            before, after = signals[cut - 1], signals[cut]
+            if cut and (before.o, before.i, before.s) != (after.o, after.i, after.s):
+                place = Position(base + after.o, after.i, after.s)
+                return [
+                    *pack(
+                        bucket,
+                        source,
+                        base,
+                        first,
+                        place,
+                        appended,
+                        table,
+                        signals[:cut],
+                    ),
+                    *pack(
+                        bucket, source, base, place, end, appended, table, signals[cut:]
+                    ),
+                ]
+    return [Outgoing(bucket.topic, bucket.partition, None, value)]
+
+
+def dead_letter(record: Record, index: int, reason: str, message: str) -> Outgoing:
+    """What could not be processed: the original bytes, and where and why in the headers."""
+    place = {
+        "reason": reason,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "index": index,
+    }
+    headers = tuple(
+        (name, str(value).encode())
+        for name, value in (*place.items(), ("message", message[:500]))
+    )
+    return Outgoing("dead", None, record.key, record.value, headers)
+
+
+SIGNAL, END, REJECT = 0, 1, 2
+
+
+class Partition:
+    """One partition of one stage, ahead of the store by what is not yet cut. See the module's docstring."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        slot: Slot,
+        source: Source,
+        counts: Mapping[str, int],
+        limits: Limits = Limits(),
+        readable: Iterable[int] = READABLE,
+    ) -> None:
+        self.stage, self.slot, self.source, self.counts, self.limits = (
+            stage,
+            slot,
+            source,
+            counts,
+            limits,
+        )
+        self.readable = frozenset(readable)
+        self.partition = slot.partition
+        self.timed = stage.timed
+        self.out = Collector(self)
+        self.facts: Mapping[int, Any] = {}
+        self.max_steps = limits.steps
+        self.condemned: dict[Position, str] = {}
+        self.prefixes = {
+            name: tuple(slot.key(part) for part in family.parts)
+            for name, family in stage.families.items()
+        }
+        self.family_parts = {
+            name: dict(zip(family.parts, self.prefixes[name]))
+            for name, family in stage.families.items()
+        }
+
+    # ------------------------------------------------------------------------------------------------------- beginning
+
+    def start_keys(self) -> list[bytes]:
+        """What `begin` needs from the store, in its order."""
+        shared = self.prefixes[self.stage.shared] if self.stage.shared else ()
+        return [self.slot.checkpoint, self.slot.ledger, *shared]
+
+    def begin(
+        self,
+        at: Position,
+        checkpoint: bytes | None,
+        values: Sequence[bytes | None],
+        timers: list[tuple[int, bytes]],
+    ) -> None:
+        """Forget everything and stand where the store stands.
+
+        `checkpoint` is the store's value (None: no checkpoint yet), `values` what it holds for ``start_keys()[1:]``.
+        """
+        self.checkpoint = checkpoint
+        self.state = (
+            decode_partition(values[0]) if values[0] is not None else PartitionState()
+        )
+        self.skips = {Position(*p) for p in self.state.skips}
+        self.objects: OrderedDict[StateKey, Any] = OrderedDict()
+        self.weights: dict[StateKey, int] = {}
+        self.weight = 0
+        self.touched: dict[StateKey, Any] = {}
+        self.pending: deque[Record] = deque()
+        self.current: tuple[Record, Batch, int] | None = None
+        self.steps: list[tuple[Any, ...]] = []
+        # Ahead of `state.marks` by what is planned: a record and its repeat may be planned together.
+        self.planned_marks = {
+            name: Position(*mark) for name, mark in self.state.marks.items()
+        }
+        self.offset, self.index, self.step = at
+        self.base = at.offset
+        self.piece_first = at
+        self.now = self.state.clock
+        self.appended = 0
+        self.record: Record | None = None
+        self.folded: list[int] = []
+        self.done_steps = 0
+        self.out.clear()
+        self.reload_timers(timers)
+        self.shared = None
+        if self.stage.shared:
+            self.shared = self.stage.families[self.stage.shared].load(b"", values[1:])
+
+    @property
+    def position(self) -> Position:
+        return Position(self.offset, self.index, self.step)
+
+    # ---------------------------------------------------------------------------------------------------------- timers
+
+    def reload_timers(self, timers: list[tuple[int, bytes]]) -> None:
+        """The head of the store's timers; only when nothing is uncut."""
+        self.deadlines = {member: deadline for deadline, member in timers}
+        self.heap = list(timers)
+        self.horizon = timers[-1] if len(timers) >= TIMER_HEAD else None
+        self.timers_short = False
+
+    def set_timer(self, member: bytes, deadline: int | None) -> None:
+        self.out.timers[member] = deadline
+        if deadline is None or (
+            self.horizon is not None and (deadline, member) > self.horizon
+        ):
+            self.deadlines.pop(member, None)
+        elif self.deadlines.get(member) != deadline:
+            self.deadlines[member] = deadline
+            heapq.heappush(self.heap, (deadline, member))
+
+    def next_timer(self) -> tuple[int, bytes] | None:
+        heap, deadlines = self.heap, self.deadlines
+        while heap:
+            deadline, member = heap[0]
+            if deadlines.get(member) == deadline:
+                return heap[0]
+            heapq.heappop(heap)
+        return None
+
+    def due_members(self, clock: int, limit: int) -> list[bytes]:
+        """Members whose timers fire up to `clock`, the first `limit` of them, in order."""
+        first = self.next_timer()
+        if first is None or first[0] > clock:
+            return []
+        popped, due = [], []
+        while self.heap and len(due) < limit:
+            top = self.next_timer()
+            if top is None or top[0] > clock:
+                break
+            popped.append(heapq.heappop(self.heap))
+            due.append(top[1])
+        for item in popped:
+            heapq.heappush(self.heap, item)
+        return due
+
+    # -------------------------------------------------------------------------------------------------------- planning
+
+    def feed(self, records: Iterable[Record]) -> None:
+        """Records that follow what was fed before; those below the position are dropped."""
+        here = self.offset
+        self.pending.extend(record for record in records if record.offset >= here)
+
+    @property
+    def waiting(self) -> bool:
+        """There is work in memory."""
+        return bool(self.pending or self.current or self.steps)
+
+    def plan(self) -> Need:
+        """Choose the next piece; returns what must be read for it."""
+        stage, limits, objects, touched = (
+            self.stage,
+            self.limits,
+            self.objects,
+            self.touched,
+        )
+        steps, wanted, lookups = self.steps, {}, []
+        planned: dict[StateKey, None] = {}
+        parts_of = {name: len(family.parts) for name, family in stage.families.items()}
+        keys = sum(parts_of[family] for family, _ in touched)
+        size = 0
+        clock = self.state.clock
+        room = self.max_steps - self.done_steps - len(steps)
+        if steps:  # a fold that stopped early: what it still needs
+            for item in steps:
+                if item[0] == SIGNAL:
+                    for key in item[6]:
+                        planned[key] = None
+                    if item[3].t is not None and item[3].t > clock:
+                        clock = item[3].t
+        while (
+            room > 0
+            and keys < limits.keys
+            and size < limits.bytes
+            and (self.current or self.pending)
+        ):
+            if self.current is None:
+                record = self.pending.popleft()
+                try:
+                    batch = stage.decode(record)
+                    if batch.source is not None:
+                        batch = self.below_marks_dropped(batch)
+                except Unreadable:
+                    raise
+                except Reject as reject:
+                    steps.append(
+                        (
+                            REJECT,
+                            record,
+                            reject.reason,
+                            reject.message,
+                            reject.index or 0,
+                        )
+                    )
+                    steps.append((END, record, None, None, record.timestamp))
+                    continue
+                except Exception as error:
+                    steps.append(
+                        (REJECT, record, "fold_error", f"cannot decode: {error}", 0)
+                    )
+                    steps.append((END, record, None, None, record.timestamp))
+                    continue
+                start = self.index if record.offset == self.offset else 0
+                lookups.extend(stage.lookups(batch))
+                self.current = (record, batch, start)
+            record, batch, i = self.current
+            signals, table, reads = batch.signals, batch.table, stage.reads
+            n = len(signals)
+            while i < n and room > 0 and keys < limits.keys and size < limits.bytes:
+                signal = signals[i]
+                if signal is not None:
+                    wants = reads(signal, table)
+                    for key in wants:
+                        if key not in planned:
+                            planned[key] = None
+                            if key not in touched:
+                                keys += parts_of[key[0]]
+                                size += self.weights.get(key, 600)
+                    steps.append(
+                        (SIGNAL, record, i, signal, table, batch.appended, wants)
+                    )
+                    if signal.t is not None and signal.t > clock:
+                        clock = signal.t
+                    room -= 1
+                i += 1
+            if i >= n:
+                steps.append((END, record, batch.source, batch.end, batch.appended))
+                self.current = None
+            else:
+                self.current = (record, batch, i)
+        for member in self.due_members(clock, limits.keys):
+            family, _, key = member.partition(b":")
+            planned[family.decode(), key] = None
+        for key in planned:
+            if key in objects:
+                objects.move_to_end(key)
+            else:
+                wanted[key] = None
+        prefixes = self.prefixes
+        return Need(
+            list(wanted),
+            [prefix + key for family, key in wanted for prefix in prefixes[family]],
+            lookups,
+        )
+
+    def below_marks_dropped(self, batch: Batch) -> Batch:
+        """The batch without the signals whose source positions were applied already (None in their place keeps the index)."""
+        assert (
+            batch.source is not None
+            and batch.end is not None
+            and batch.first is not None
+        )
+        name, mark = batch.source.name, self.planned_marks.get(batch.source.name)
+        if mark is None or batch.end > mark:
+            self.planned_marks[name] = batch.end
+        if mark is None or batch.first >= mark:
+            return batch
+        base = batch.base
+        kept = [s if (base + s.o, s.i, s.s) >= mark else None for s in batch.signals]
+        return batch._replace(signals=kept)
+
+    def supply(self, need: Need, values: Sequence[bytes | None]) -> None:
+        """The bytes of `need.keys`, in order."""
+        families, i = self.stage.families, 0
+        for family, key in need.objects:
+            n = len(families[family].parts)
+            part = values[i : i + n]
+            i += n
+            self.objects[family, key] = families[family].load(key, part)
+            weight = 300 + sum(len(v) for v in part if v is not None)
+            self.weights[family, key] = weight
+            self.weight += weight
+
+    # --------------------------------------------------------------------------------------------------------- folding
+
+    def fold(self) -> None:
+        """Fold what was planned; stops early where a timer's object is not in memory. Raises `FoldError`."""
+        steps, stage, out, objects, touched, state = (
+            self.steps,
+            self.stage,
+            self.out,
+            self.objects,
+            self.touched,
+            self.state,
+        )
+        fold, timed = stage.fold, self.timed
+        done = 0
+        try:
+            for item in steps:
+                kind = item[0]
+                if kind == SIGNAL:
+                    _, record, index, signal, table, appended, wants = item
+                    if record.offset != self.offset or index != self.index:
+                        self.offset, self.index, self.step = record.offset, index, 0
+                    self.record, self.appended = record, appended
+                    t = signal.t
+                    if t is not None and t > state.clock and timed:
+                        if not self.fire_until(t):
+                            break
+                        state.clock = t
+                    self.now = state.clock
+                    position = (self.offset, self.index, self.step)
+                    if (self.skips or self.condemned) and self.passed_over(
+                        Position(*position)
+                    ):
+                        pass
+                    else:
+                        loaded = [objects[key] for key in wants]
+                        for key, value in zip(wants, loaded):
+                            touched[key] = value
+                        fold(self, out, signal, table, *loaded)
+                    self.done_steps += 1
+                    self.index += 1
+                    self.step = 0
+                elif kind == END:
+                    _, record, source, end, appended = item
+                    if source is not None:
+                        name = source.name
+                        mark = state.marks.get(name)
+                        if mark is None or tuple(end) > tuple(mark):
+                            state.marks[name] = tuple(end)
+                    if self.timed and appended > state.appended:
+                        state.appended = appended
+                    self.folded.append(appended)
+                    self.offset, self.index, self.step = record.offset + 1, 0, 0
+                    self.done_steps += 1
+                else:
+                    _, record, reason, message, index = item
+                    self.record, self.offset = record, record.offset
+                    self.index = index
+                    out.dead(reason, message)
+                done += 1
+        except (FoldError, Unreadable):
+            raise
+        except Exception as error:
+            raise FoldError(
+                Position(self.offset, self.index, self.step), error
+            ) from error
+        finally:
+            del steps[:done]
+
+    def fire_until(self, clock: int) -> bool:
+        """Fire what is due, in (deadline, key) order; False when an object must be read first."""
+        while True:
+            top = self.next_timer()
+            if top is None or top[0] > clock:
+                if self.horizon is not None and clock >= self.horizon[0]:
+                    self.timers_short = True
+                    return False
+                return True
+            deadline, member = top
+            name, _, key = member.partition(b":")
+            family = name.decode()
+            loaded = self.objects.get((family, key))
+            if loaded is None:
+                return False
+            if (
+                self.done_steps >= self.max_steps
+                or len(self.touched) >= self.limits.keys
+            ):
+                return False
+            heapq.heappop(self.heap)
+            del self.deadlines[member]
+            self.out.timers[member] = None
+            self.now = max(deadline, self.state.clock)
+            self.state.clock = self.now
+            position = Position(self.offset, self.index, self.step)
+            if not ((self.skips or self.condemned) and self.passed_over(position)):
+                self.touched[family, key] = loaded
+                try:
+                    self.stage.fire(self, self.out, deadline, family, key, loaded)
+                except Exception as error:
+                    raise FoldError(position, error) from error
+            self.done_steps += 1
+            self.step += 1
+
+    def passed_over(self, position: Position) -> bool:
+        """Whether the step is one that is never folded: known from the state, or condemned just now (then dead-lettered)."""
+        if position in self.skips:
+            return True
+        message = self.condemned.pop(position, None)
+        if message is None:
+            return False
+        self.skips.add(position)
+        self.state.skips.append(tuple(position))
+        self.out.dead("fold_error", message)
+        return True
+
+    # --------------------------------------------------------------------------------------------------------- cutting
+
+    @property
+    def uncut(self) -> int:
+        """Steps folded since the last cut."""
+        return self.done_steps
+
+    @property
+    def full(self) -> bool:
+        """The piece should be cut now, whatever the commit interval."""
+        return (
+            self.timers_short
+            or self.done_steps >= self.max_steps
+            or len(self.touched) >= self.limits.keys
+            or sum(len(self.prefixes[family]) for family, _ in self.touched)
+            >= self.limits.keys
+        )
+
+    def cut(self) -> Piece:
+        """Everything since the last cut, as one piece. Raises `FoldError` when an object cannot be encoded."""
+        end = self.position
+        families, values = self.stage.families, {}
+        weights = self.weights
+        try:
+            for (name, key), loaded in self.touched.items():
+                total = 0
+                parts = self.family_parts[name]
+                for part, value in families[name].dump(key, loaded).items():
+                    values[parts[part] + key] = value
+                    total += len(value) if value is not None else 0
+                before = weights.get((name, key), 300)
+                if total + 300 > before:
+                    weights[name, key] = total + 300
+                    self.weight += total + 300 - before
+            if self.stage.shared:
+                parts = self.family_parts[self.stage.shared]
+                for part, value in (
+                    families[self.stage.shared].dump(b"", self.shared).items()
+                ):
+                    values[parts[part]] = value
+            appended = min(self.folded, default=0)
+            records = self.out.packed(self.source, self.base, end, appended)
+        except Exception as error:
+            raise FoldError(self.piece_first, error) from error
+        self.state.settings = self.stage.settings_hash
+        values[self.slot.ledger] = encode_partition(self.state)
+        return Piece(
+            end, records, self.checkpoint, checkpoint_bytes(self.source.log, end), values, self.out.timers, self.folded, self.done_steps
+        )  # fmt: skip
+
+    def applied(self, piece: Piece) -> None:
+        """The store holds the piece."""
+        self.checkpoint = piece.checkpoint
+        self.piece_first = piece.end
+        self.base = piece.end.offset
+        self.done_steps = 0
+        self.folded = []
+        self.touched = {}
+        self.max_steps = min(self.max_steps * 2, self.limits.steps)
+        self.out.clear()
+        objects, weights = self.objects, self.weights
+        while self.weight > self.limits.cache_bytes and objects:
+            key, _ = objects.popitem(last=False)
+            self.weight -= weights.pop(key, 0)
+
+
+Send = Callable[[list[Outgoing]], Awaitable[None]]
+Resolve = Callable[[Sequence[int]], Awaitable[Mapping[int, Any]]]
+
+
+async def begin(part: Partition, store: Store, first: int = 0) -> bytes | None:
+    """Stand where the store stands; without a checkpoint, at offset `first`. Returns the store's checkpoint."""
+    values = await store.read(part.start_keys())
+    timers = await store.due(part.slot, TIMER_HEAD)
+    at = Position(first)
+    if values[0] is not None:
+        from store.layout import checkpoint_from
+
+        at = Position(*checkpoint_from(values[0])[1])
+    part.begin(at, values[0], values[1:], timers)
+    return values[0]
+
+
+async def step(part: Partition, store: Store, resolve: Resolve | None = None) -> None:
+    """Plan, read, fold: the partition moves ahead of the store."""
+    if part.timers_short and not part.uncut:
+        part.reload_timers(await store.due(part.slot, TIMER_HEAD))
+    need = part.plan()
+    if need.keys:
+        part.supply(need, await store.read(need.keys))
+    if need.lookups and resolve is not None:
+        part.facts = await resolve(need.lookups)
+    part.fold()
+
+
+async def commit(part: Partition, store: Store, send: Send) -> Piece:
+    """Cut, send, write: the store catches up. Raises `Conflict`, `StoreError`, whatever `send` raises."""
+    piece = part.cut()
+    if piece.records:
+        await send(piece.records)
+    if not await store.commit(
+        part.slot, piece.expected, piece.checkpoint, piece.values, piece.timers
+    ):
+        raise Conflict(part.slot.checkpoint.decode())
+    part.applied(piece)
+    return piece
+
+
+__all__ = [
+    "Conflict",
+    "FoldError",
+    "Limits",
+    "Need",
+    "Outgoing",
+    "Partition",
+    "Piece",
+    "Unreadable",
+    "begin",
+    "commit",
+    "partition_of",
+    "step",
+]

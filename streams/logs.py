@@ -1,0 +1,110 @@
+"""What the broker says of its logs: identity and partition counts. Synchronous (kafka-python), for starts and assignments only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from config.settings import Kafka
+from config.topics import TOPICS, full
+
+NO_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class BrokerError(Exception):
+    """The broker did not answer, or does not know a topic; the message says what to do."""
+
+
+def client_settings(kafka: Kafka) -> dict[str, Any]:
+    """The security part of a kafka-python client's arguments."""
+    settings: dict[str, Any] = {
+        "bootstrap_servers": kafka.servers.split(","),
+        "security_protocol": kafka.security_protocol,
+    }
+    if kafka.security_protocol.startswith("SASL"):
+        settings |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": kafka.sasl_password,
+        }
+    if kafka.security_protocol.endswith("SSL") and kafka.ssl_cafile:
+        settings["ssl_cafile"] = kafka.ssl_cafile
+    return settings
+
+
+class Logs:
+    """A connection that is kept, and made anew when it fails. One caller at a time."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.kafka = kafka
+        self.admin: KafkaAdminClient | None = None
+
+    def describe(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Short topic name -> (identity of the log, partitions). Raises `BrokerError`."""
+        prefix = self.kafka.prefix
+        wanted = {full(prefix, name): name for name in names}
+        for last in (False, True):
+            try:
+                if self.admin is None:
+                    self.admin = KafkaAdminClient(
+                        **client_settings(self.kafka),
+                        client_id=f"{prefix}-logs",
+                        bootstrap_timeout_ms=5_000,
+                    )
+                described = self.admin.describe_topics(list(wanted))
+                break
+            except (KafkaError, OSError, ValueError) as error:
+                self.close()
+                if last:
+                    raise BrokerError(
+                        f"Kafka at {self.kafka.servers} does not answer ({error}): is it running? UPWELL_KAFKA names it"
+                    ) from None
+        missing = [topic["name"] for topic in described if topic["error_code"]]
+        if missing:
+            raise BrokerError(
+                f"topics missing on {self.kafka.servers}: {', '.join(missing)}; run `upwell topics create`"
+            )
+        found = {}
+        for topic in described:
+            identity = topic.get("topic_id")
+            if not identity or str(identity) == NO_ID:
+                assert self.admin is not None
+                identity = (
+                    f"{self.admin.describe_cluster()['cluster_id']}:{topic['name']}"
+                )
+            found[wanted[topic["name"]]] = (str(identity), len(topic["partitions"]))
+        return found
+
+    def all(self) -> dict[str, tuple[str, int]]:
+        """Every topic of the system."""
+        return self.describe(TOPICS)
+
+    def ends(self, names: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
+        """(short topic, partition) -> (first offset, end offset)."""
+        from kafka import KafkaConsumer, TopicPartition
+
+        consumer = KafkaConsumer(**client_settings(self.kafka))
+        try:
+            counts = {name: count for name, (_, count) in self.describe(names).items()}
+            places = {
+                TopicPartition(full(self.kafka.prefix, name), p): (name, p)
+                for name, count in counts.items()
+                for p in range(count)
+            }
+            first, last = (
+                consumer.beginning_offsets(list(places)),
+                consumer.end_offsets(list(places)),
+            )
+            return {place: (first[tp], last[tp]) for tp, place in places.items()}
+        finally:
+            consumer.close()
+
+    def close(self) -> None:
+        if self.admin is not None:
+            try:
+                self.admin.close()
+            finally:
+                self.admin = None

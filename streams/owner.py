@@ -1,0 +1,326 @@
+"""One partition of one stage at work: a task that takes frames, folds them, and lets the store catch up.
+
+    frames ─► queue ─► feed ─► step … step ─► commit (send, acknowledge, write) ─► next
+
+A frame is either applied or read again; there is no third way. On a hole, a conflict, an error of store or broker, the owner believes the
+store: it forgets what it holds, reads the checkpoint, seeks there, and ignores frames fetched before the seek. An owner begins with an
+assignment, never with a frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+
+from config import metrics
+from config.records import Position
+from store.base import Store, StoreError
+from store.layout import checkpoint_from
+from streams import fold
+from streams.stage import Record
+from streams.transport import Frame, LogBounds
+
+log = structlog.get_logger("upwell.owner")
+
+QUEUE = 4
+
+
+class Stop(Exception):
+    """Something only an operator can decide; the message says what is wrong and what the ways out are."""
+
+
+class SendError(Exception):
+    """The broker did not acknowledge a record."""
+
+
+class Reader(Protocol):
+    """What an owner asks of the consumer of its partition."""
+
+    async def seek(self, offset: int) -> int | None:
+        """The epoch of the frames that follow; None when the partition is not ours any more."""
+
+    async def bounds(self) -> LogBounds: ...
+
+    async def identity(self) -> str:
+        """Of the log, as it is now."""
+
+
+class Owner:
+    """Runs one `fold.Partition` until it is cancelled."""
+
+    def __init__(
+        self,
+        part: fold.Partition,
+        store: Store,
+        reader: Reader,
+        send: fold.Send,
+        resolve: fold.Resolve | None,
+        *,
+        full_topic: str,
+        commit_every: float = 0.0,
+        poison_after: int = 3,
+        tick_lag: float = 10.0,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.part, self.store, self.reader, self.send, self.resolve = (
+            part,
+            store,
+            reader,
+            send,
+            resolve,
+        )
+        self.stage, self.full_topic = part.stage.name, full_topic
+        self.commit_every, self.poison_after, self.tick_lag, self.wall = (
+            commit_every,
+            poison_after,
+            tick_lag,
+            wall,
+        )
+        self.queue: asyncio.Queue[Frame] = asyncio.Queue(QUEUE)
+        self.epoch = 0
+        self.fed = 0
+        self.highwater = 0
+        self.stopping = asyncio.Event()
+        self.begun = False
+        self.failures: Counter[tuple[Position, str]] = Counter()
+        self.pause = 0.05
+        self.last_commit = 0.0
+        self.seconds = {
+            part: metrics.FRAME_SECONDS.labels(self.stage, part)
+            for part in ("fold", "commit")
+        }
+        self.to_state = metrics.EVENT_TO_STATE.labels(self.stage)
+        self.watermark = metrics.WATERMARK.labels(self.stage, str(part.partition))
+        self.counted: dict[tuple[str, str], Any] = {}
+
+    # -------------------------------------------------------------------------------------------------------- beginning
+
+    async def begin(self) -> int:
+        """Stand where the store stands, having checked that this log is the checkpoint's; returns the offset to read from."""
+        first: bytes | None = None
+        while True:
+            try:
+                first = await fold.begin(self.part, self.store)
+                break
+            except StoreError as error:
+                await self.store_away(error)
+        name = f"{self.full_topic}/{self.part.partition}"
+        if first is None:
+            raise Stop(
+                f"{name}: the store has no checkpoint, though the system exists: its state is lost. "
+                f"Run `upwell rebuild {self.stage}`, or give the store its data back."
+            )
+        known, (offset, *_) = checkpoint_from(first)
+        identity, bounds = await self.reader.identity(), await self.reader.bounds()
+        if known != identity:
+            raise Stop(
+                f"{name}: the checkpoint belongs to log {known}, the broker has log {identity}: the topic was made anew or this is another "
+                "cluster. Point UPWELL_KAFKA at the right one, or use a new prefix (UPWELL_KAFKA__PREFIX)."
+            )
+        if offset < bounds.start:
+            raise Stop(
+                f"{name}: the checkpoint is at {offset}, the log begins at {bounds.start}: records were deleted before they were applied. "
+                "Use a new prefix fed from what is kept, or restore the log; raise retention (`upwell topics check`)."
+            )
+        if (
+            offset > bounds.end + 1
+            and bounds.end >= 0
+            and await self.beyond_end(offset)
+        ):
+            raise Stop(
+                f"{name}: the checkpoint is at {offset}, the log ends at {bounds.end}: the broker lost records that were applied. "
+                "Restore the log, or use a new prefix (UPWELL_KAFKA__PREFIX)."
+            )
+        self.fed = offset
+        self.begun = True
+        self.last_commit = self.wall()
+        return offset
+
+    async def beyond_end(self, offset: int) -> bool:
+        """An end offset may come late after a broker's restart; a log that stays short lost records."""
+        for _ in range(20):
+            await asyncio.sleep(0.25)
+            if (await self.reader.bounds()).end >= offset - 1:
+                return False
+        return True
+
+    async def store_away(self, error: Exception) -> None:
+        metrics.STORE_ERRORS.labels(self.stage).inc()
+        log.warning(
+            "store away",
+            stage=self.stage,
+            partition=self.part.partition,
+            error=str(error),
+        )
+        await asyncio.sleep(self.pause)
+        self.pause = min(self.pause * 2, 1.0)
+
+    async def rewind(self, why: str) -> None:
+        """Believe the store."""
+        metrics.REWINDS.inc()
+        log.info("rewind", stage=self.stage, partition=self.part.partition, why=why)
+        offset = await self.begin()
+        epoch = await self.reader.seek(offset)
+        if epoch is None:
+            raise asyncio.CancelledError
+        self.epoch = epoch
+
+    # ------------------------------------------------------------------------------------------------------------ work
+
+    async def run(self) -> None:
+        """Take frames until stopped. Raises `Stop` and what is a bug."""
+        while not self.stopping.is_set():
+            frame = await self.next_frame()
+            if frame is None:
+                if self.part.uncut:
+                    await self.guarded(self.commit)
+            else:
+                await self.guarded(lambda frame=frame: self.take(frame))
+        if self.part.uncut:
+            await self.guarded(self.commit)
+
+    async def next_frame(self) -> Frame | None:
+        """The next frame; None when it is time to commit what was folded, or to stop."""
+        if self.queue.empty():
+            wait = (
+                max(0.0, self.last_commit + self.commit_every - self.wall())
+                if self.part.uncut
+                else None
+            )
+            try:
+                async with asyncio.timeout(wait):
+                    return await self.queue.get()
+            except TimeoutError:
+                return None
+        return self.queue.get_nowait()
+
+    async def guarded(self, work: Callable[[], Any]) -> None:
+        """`work`, and what follows when it fails: the store is believed."""
+        try:
+            await work()
+            self.pause = 0.05
+        except fold.Conflict:
+            metrics.CHECKPOINT_CONFLICTS.inc()
+            await self.rewind("the store's checkpoint is another one")
+        except StoreError as error:
+            await self.store_away(error)
+            await self.rewind("the store failed")
+        except SendError as error:
+            log.warning(
+                "broker away",
+                stage=self.stage,
+                partition=self.part.partition,
+                error=str(error),
+            )
+            await self.rewind("the broker did not acknowledge")
+        except fold.FoldError as error:
+            self.suspect(error)
+            await self.rewind(f"fold failed: {error}")
+
+    def suspect(self, error: fold.FoldError) -> None:
+        """The same exception at the same step, often enough, condemns the step; pieces shrink until the step stands alone."""
+        part = self.part
+        part.max_steps = max(1, min(part.max_steps, part.uncut or 1) // 2)
+        key = (error.position, f"{type(error.cause).__name__}: {error.cause}")
+        self.failures[key] += 1
+        if self.failures[key] >= self.poison_after and (
+            part.max_steps == 1 or error.position != part.piece_first
+        ):
+            log.error(
+                "poison",
+                stage=self.stage,
+                topic=self.full_topic,
+                partition=part.partition,
+                position=tuple(error.position),
+                error=key[1],
+            )
+            part.condemned[error.position] = key[1]
+            del self.failures[key]
+
+    async def take(self, frame: Frame) -> None:
+        """Apply one frame."""
+        if frame.epoch != self.epoch or frame.end <= self.fed:
+            return
+        if frame.start is None or frame.start > self.fed:
+            await self.rewind(
+                f"a hole: {self.fed} is applied, reading stood at {frame.start}"
+            )
+            return
+        part, fed = self.part, self.fed
+        topic = self.full_topic.partition(".")[2] or self.full_topic
+        reading_time = int(self.wall() * 1000)
+        part.feed(
+            Record(
+                topic,
+                r.partition,
+                r.offset,
+                r.timestamp if r.timestamp_type == 1 else reading_time,
+                r.key,
+                r.value,
+                tuple(r.headers or ()),
+            )
+            for r in frame.records
+            if r.offset >= fed
+        )
+        self.fed, self.highwater = frame.end, max(frame.highwater, frame.end)
+        metrics.FRAME_RECORDS.observe(len(frame.records))
+        while part.waiting:
+            started = time.perf_counter()
+            await fold.step(part, self.store, self.resolve)
+            self.seconds["fold"].observe(time.perf_counter() - started)
+            if part.full or self.wall() - self.last_commit >= self.commit_every:
+                await self.commit()
+            if self.stopping.is_set():
+                return
+
+    async def commit(self) -> None:
+        """Let the store catch up."""
+        started = time.perf_counter()
+        piece = await fold.commit(self.part, self.store, self.send)
+        now = self.wall()
+        self.last_commit = now
+        self.seconds["commit"].observe(time.perf_counter() - started)
+        for appended in piece.appended:
+            self.to_state.observe(max(0.0, now - appended / 1000))
+        self.watermark.set(self.part.state.clock / 1000)
+        self.export_counts()
+
+    def export_counts(self) -> None:
+        counts = self.part.out.counts
+        for (type, outcome), n in counts.items():
+            child = self.counted.get((type, outcome))
+            if child is None:
+                known = (
+                    metrics.DEAD.labels(outcome)
+                    if type == "dead"
+                    else metrics.EVENTS.labels(self.stage, type, outcome)
+                )
+                child = self.counted[type, outcome] = known
+            child.inc(n)
+        counts.clear()
+
+    @property
+    def live(self) -> bool:
+        """Effective times are close to append times: this is the present, not a replay."""
+        state = self.part.state
+        return state.clock > 0 and state.appended - state.clock < self.tick_lag * 1000
+
+    @property
+    def tick_due(self) -> bool:
+        """Nothing comes, a deadline has passed on the wall's clock: the partition's own log needs a tick."""
+        part = self.part
+        if (
+            not self.begun
+            or not self.live
+            or part.waiting
+            or part.uncut
+            or not self.queue.empty()
+        ):
+            return False
+        top = part.next_timer()
+        return top is not None and top[0] <= self.wall() * 1000

@@ -1,0 +1,186 @@
+"""Frames out of Faust: what one fetch brought for a partition is handed over as one message.
+
+Faust moves about 12 thousand messages a second through its conductor, and half a million when a message is a frame. Everything else stays
+Faust's: group membership, assignment, rebalancing, supervision. The consumer thread is the one place that changes:
+
+- `_fetch_records` wraps what the fetcher returned into frames;
+- `seek_to_committed` seeks to the store's checkpoints, which the app's `checkpoints` callable knows;
+- offsets are committed to Kafka by `commit_checkpoints`, for operators' tools only; nothing here ever reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+log = structlog.get_logger("upwell.transport")
+
+
+class Frame(NamedTuple):
+    """Records of one partition that follow each other in the log."""
+
+    start: int | None
+    """where reading stood before: records from here to `end` that are not in the frame do not exist (compaction, transaction markers)"""
+    end: int
+    epoch: int
+    """seeks of this partition before it: a frame fetched before a seek says nothing about what follows"""
+    records: list[Any]
+    highwater: int
+
+
+class LogBounds(NamedTuple):
+    start: int
+    end: int
+
+
+Checkpoints = Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
+
+
+class FrameConsumerThread(driver.AIOKafkaConsumerThread):
+    """The consumer thread that hands over frames and starts where the store stands."""
+
+    checkpoints: Checkpoints
+    sought: Callable[[Mapping[TP, int]], None]
+    fetch_wait_ms = 500
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.starts: dict[TP, int] = {}
+        self.epochs: dict[TP, int] = {}
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        # The driver fixes 1500 ms; how long a waiting fetch may be held is a setting.
+        self._ensure_consumer()._fetcher._fetch_max_wait_ms = self.fetch_wait_ms
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: Any = None,
+        max_records: Any = None,
+    ) -> Any:
+        fetched = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
+        return {
+            tp: [self.frame(tp, records)] for tp, records in fetched.items() if records
+        }
+
+    def frame(self, tp: Any, records: list[Any]) -> ConsumerMessage:
+        """One message that carries them all, at the offset of the last."""
+        last = records[-1]
+        tp = TP(tp.topic, tp.partition)
+        frame = Frame(
+            self.starts.get(tp),
+            last.offset + 1,
+            self.epochs.get(tp, 0),
+            records,
+            self.highwater(tp) or last.offset + 1,
+        )
+        self.starts[tp] = frame.end
+        return Carrier(last, frame)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Where the store stands is where reading resumes."""
+        assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
+        offsets = await self.checkpoints(assigned)
+        sought = await self.call_thread(self.seek_all, offsets)
+        self.sought({tp: self.epochs[tp] for tp in sought})
+        return sought
+
+    async def seek_all(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
+        mine = {TP(tp.topic, tp.partition) for tp in self.assignment()}
+        for tp in mine & offsets.keys():
+            self.seek_one(tp, offsets[tp])
+        return {tp: offset for tp, offset in offsets.items() if tp in mine}
+
+    def seek_one(self, tp: TP, offset: int) -> int:
+        self._ensure_consumer().seek(driver.ensure_aiokafka_TP(tp), offset)
+        self.starts[tp] = offset
+        self.epochs[tp] = self.epochs.get(tp, 0) + 1
+        return self.epochs[tp]
+
+    async def rewind(self, tp: TP, offset: int) -> int | None:
+        """Read on from `offset`; the epoch of the frames that will follow, None when the partition is not ours any more."""
+
+        async def go() -> int | None:
+            return (
+                self.seek_one(tp, offset)
+                if tp in {TP(a.topic, a.partition) for a in self.assignment()}
+                else None
+            )
+
+        return await self.call_thread(go)
+
+    async def bounds(self, tp: TP) -> LogBounds:
+        """The log's first offset and its end."""
+
+        async def go() -> LogBounds:
+            consumer, ours = self._ensure_consumer(), driver.ensure_aiokafka_TP(tp)
+            start = (await consumer.beginning_offsets([ours]))[ours]
+            end = (await consumer.end_offsets([ours]))[ours]
+            return LogBounds(start, end)
+
+        return await self.call_thread(go)
+
+    async def commit_checkpoints(self, offsets: Mapping[TP, int]) -> None:
+        """For the lag tools of operators. A commit that fails is tried again with the next one."""
+
+        async def go() -> None:
+            mine = {TP(tp.topic, tp.partition) for tp in self.assignment()}
+            kept = {
+                driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
+                for tp, offset in offsets.items()
+                if tp in mine
+            }
+            if kept:
+                try:
+                    await self._ensure_consumer().commit(kept)
+                except (KafkaError, AssertionError) as error:
+                    log.debug("offsets not committed", error=str(error))
+
+        await self.call_thread(go)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's watchdog over its own commits; ours are the store's."""
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None: ...
+
+
+class Carrier:
+    """What the driver takes for a record: the frame as its value."""
+
+    __slots__ = ("checksum", "headers", "key", "offset", "partition", "serialized_key_size", "serialized_value_size", "timestamp", "timestamp_type", "topic", "value")  # fmt: skip
+
+    def __init__(self, last: Any, frame: Frame) -> None:
+        self.topic, self.partition, self.offset = (
+            last.topic,
+            last.partition,
+            last.offset,
+        )
+        self.timestamp, self.timestamp_type = last.timestamp, last.timestamp_type
+        self.headers, self.key, self.value, self.checksum = (), None, frame, None
+        self.serialized_key_size = self.serialized_value_size = 0
+
+
+class FrameConsumer(driver.Consumer):
+    """Consumer whose thread makes frames."""
+
+    def _new_consumer_thread(self) -> FrameConsumerThread:
+        thread = FrameConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        thread.checkpoints, thread.sought = self.app.checkpoints, self.app.sought
+        thread.fetch_wait_ms = self.app.fetch_wait_ms
+        return thread
+
+
+class FrameTransport(driver.Transport):
+    """`kafka://` names the stock driver; an app takes any transport object."""
+
+    Consumer = FrameConsumer
