@@ -129,6 +129,47 @@ class Users(Section):
     slate_minutes: float
 
 
+class Feed(Section):
+    candidates: int
+    n_max: int
+    interest_tags: int
+    interest_authors: int
+    interest_channels: int
+    interest_places: int
+    author_places: int
+    channel_places: int
+    pool_places: int
+    hot_places: int
+    follow_authors: int
+    follow_places: int
+    nearby_km: float
+    nearby_places: int
+    pool_share: float
+    pool_temperature: float
+    passed: int
+    exclude_max: int
+    cursor_hours: float
+    cursor_shown: int
+    after_ms: int
+    poll_ms: float
+    timeout_s: float
+    snapshot_s: float
+    fallback: int
+    fallback_s: float
+    prior: dict[str, float]
+    rates: dict[str, float]
+
+
+class Api(Section):
+    host: str
+    port: int
+    keys: tuple[str, ...]
+    body_bytes: int
+    produce_timeout_s: float
+    slates_in_flight: int
+    drain_s: float
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All sections; see `default.toml` for what each setting means."""
 
@@ -138,6 +179,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: Engine
     users: Users
     interest: Interest
+    feed: Feed
+    api: Api
 
 
 SECRET = {"sasl_password", "keys", "url"}
