@@ -38,7 +38,6 @@ from store.layout import checkpoint_bytes, checkpoint_from
 from store.manifest import Manifest, ManifestError
 from store.open import open_store
 from streams import fold
-from streams.facts import FactsCache
 from streams.logs import BrokerError, Logs
 from streams.owner import Owner, SendError, Stop
 from streams.stage import Stage
@@ -159,7 +158,9 @@ class StageApp:
         )
         app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.frames)
         self.resolve: fold.Resolve | None = None
-        if stage.name == "intake":
+        if hasattr(stage, "wants_facts"):
+            from streams.facts import FactsCache
+
             cache = FactsCache(worker.store, settings, worker.manifest.slot)
 
             async def resolve(hashes: Sequence[int]) -> Mapping[int, Any]:
@@ -407,7 +408,8 @@ class Worker:
         self.apps = [StageApp(self, make(name, settings)) for name in self.names]
         for stage_app in self.apps:
             stage_app.app.finalize()
-            await stage_app.app.start()
+        # Side by side: a group's first join waits for half its rebalance timeout.
+        await asyncio.gather(*(stage_app.app.start() for stage_app in self.apps))
 
     async def housekeeping(self) -> None:
         """Once a second: offsets for operators' tools, gauges, ticks for quiet partitions, and whether an app died."""
