@@ -25,7 +25,7 @@ MAX_BYTES = 512 * 1024
 
 class Position(NamedTuple):
     offset: int
-    index: int = 0
+    index: int = 0  # type: ignore[assignment] # the field's name wins over tuple's search method
     step: int = 0
 
 
@@ -140,16 +140,7 @@ class SlateItem(msgspec.Struct, array_like=True):
 
 
 SLOTS = ("ranked", "pool", "sponsored")
-SOURCES = (
-    "interest",
-    "channel",
-    "behaviour",
-    "follow",
-    "friends",
-    "nearby",
-    "pool",
-    "hot",
-)
+SOURCES = ("interest", "channel", "behaviour", "follow", "friends", "nearby", "pool", "hot")
 
 
 class Slate(msgspec.Struct, array_like=True):

@@ -30,7 +30,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the TOML file. No defaults here: they stand in `default.toml`."""
 
 
-class Kafka(Section):
+class Kafka(Section, frozen=True):
     servers: str
     prefix: str
     partitions: int
@@ -46,14 +46,14 @@ class Kafka(Section):
     rebalance_timeout_s: float
 
 
-class Redis(Section):
+class Redis(Section, frozen=True):
     url: str
     cluster: bool
     timeout_s: float
     ssl_cafile: str
 
 
-class Events(Section):
+class Events(Section, frozen=True):
     aliases: dict[str, str]
     exposure: str
     finished_completion: float
@@ -64,7 +64,7 @@ class Events(Section):
     facts_ttl_s: float
 
 
-class Engine(Section):
+class Engine(Section, frozen=True):
     piece_keys: int
     piece_bytes: int
     cache_mb: int
@@ -75,7 +75,7 @@ class Engine(Section):
     metrics_port: int
 
 
-class Strength(Section):
+class Strength(Section, frozen=True):
     """How far an action moves weights; an exposure without any moves them by at most 1 the other way."""
 
     click: float
@@ -93,7 +93,7 @@ class Strength(Section):
     report: float
 
 
-class Interest(Section):
+class Interest(Section, frozen=True):
     tags: int
     authors: int
     channels: int
@@ -113,7 +113,7 @@ class Interest(Section):
     strength: Strength
 
 
-class Users(Section):
+class Users(Section, frozen=True):
     exposures: int
     engaged: int
     event_ids: int
@@ -129,7 +129,7 @@ class Users(Section):
     slate_minutes: float
 
 
-class Feed(Section):
+class Feed(Section, frozen=True):
     candidates: int
     n_max: int
     interest_tags: int
@@ -160,7 +160,7 @@ class Feed(Section):
     rates: dict[str, float]
 
 
-class Api(Section):
+class Api(Section, frozen=True):
     host: str
     port: int
     keys: tuple[str, ...]

@@ -42,22 +42,11 @@ NOTE = np.dtype(
         ("organic", "u4"),  # exposures that are evidence
         ("paid", "u4"),
         ("served", "u4"),  # under way: served, not yet seen, not yet expired
-        (
-            "quota",
-            "u4",
-        ),  # exposures the tier still wants: quota - exposures in the tier
+        ("quota", "u4"),  # exposures the tier still wants: quota - exposures in the tier
         ("tier_entered_at", "i8"),
         ("deadline", "i8"),  # window end of the tier, epoch ms
-        (
-            "heat",
-            "f4",
-            (4,),
-        ),  # log2 of forward-decayed engagements at the half-lives of [notes] heat_half_lives, landmark 0
-        (
-            "quality",
-            "f4",
-            (3,),
-        ),  # mean, low, high (90 %) on the scale of models.quality
+        ("heat", "f4", (4,)),  # log2 of forward-decayed engagements at the half-lives of [notes] heat_half_lives, landmark 0
+        ("quality", "f4", (3,)),  # mean, low, high (90 %) on the scale of models.quality
         ("score", "f4"),  # placement order inside a tier
         ("rate", "f4"),  # shrunk CES per exposure
     ]
@@ -68,28 +57,16 @@ HEAD = np.dtype([("hash", "u8"), ("score", "f4")])
 """One place of a list head or a neighbour head: 12 bytes, best first."""
 
 
-def notes_from(
-    values: Sequence[bytes | None],
-) -> tuple[npt.NDArray[np.void], npt.NDArray[np.intp]]:
+def notes_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.intp]]:
     """The records that exist, are whole and of this version, and their indices in `values`."""
     size = NOTE.itemsize
-    kept = [
-        i
-        for i, v in enumerate(values)
-        if v is not None and len(v) == size and v[0] == NOTE_VERSION
-    ]
-    return np.frombuffer(b"".join([values[i] for i in kept]), NOTE), np.array(
-        kept, np.intp
-    )  # type: ignore[misc]
+    kept = [i for i, v in enumerate(values) if v is not None and len(v) == size and v[0] == NOTE_VERSION]
+    return np.frombuffer(b"".join([values[i] or b"" for i in kept]), NOTE), np.array(kept, np.intp)
 
 
 def head_from(value: bytes | None) -> npt.NDArray[np.void]:
     """A list head, best first; a cut last place is dropped."""
-    return (
-        np.frombuffer(value[: len(value) // HEAD.itemsize * HEAD.itemsize], HEAD)
-        if value
-        else np.empty(0, HEAD)
-    )
+    return np.frombuffer(value[: len(value) // HEAD.itemsize * HEAD.itemsize], HEAD) if value else np.empty(0, HEAD)
 
 
 def head_bytes(places: Iterable[tuple[int, float]]) -> bytes:

@@ -17,8 +17,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import faust
 import structlog
@@ -41,7 +41,7 @@ from streams import fold
 from streams.logs import BrokerError, Logs
 from streams.owner import Owner, SendError, Stop
 from streams.stage import Stage
-from streams.transport import Frame, FrameConsumerThread, FrameTransport, LogBounds
+from streams.transport import Checkpoints, Frame, FrameConsumerThread, FrameTransport, LogBounds
 
 log = structlog.get_logger("upwell.worker")
 
@@ -57,11 +57,7 @@ CLASSES = {
 
 def available() -> list[str]:
     """Stages that this version has."""
-    return [
-        name
-        for name, place in CLASSES.items()
-        if importlib.util.find_spec(place.partition(":")[0])
-    ]
+    return [name for name, place in CLASSES.items() if importlib.util.find_spec(place.partition(":")[0])]
 
 
 def make(name: str, settings: Settings) -> Stage:
@@ -90,13 +86,7 @@ async def found(store: Store, logs: Logs, prefix: str) -> Manifest:
     standing = await manifests.load(store, prefix)
     if standing is None:
         ends = await asyncio.to_thread(logs.ends, sorted(outputs(STAGES)))
-        written = sorted(
-            {
-                full(prefix, topic)
-                for (topic, _), (first, end) in ends.items()
-                if end > first
-            }
-        )
+        written = sorted({full(prefix, topic) for (topic, _), (first, end) in ends.items() if end > first})
         if written:
             raise Stop(
                 f"the store knows no system {prefix!r}, but {', '.join(written)} hold its records: the state is lost. "
@@ -110,12 +100,18 @@ async def found(store: Store, logs: Logs, prefix: str) -> Manifest:
                 for partition in range(count):
                     slot = new.at(slot_stage(stage, topic), partition)
                     first = begins.get((topic, partition), (0, 0))[0]
-                    await store.commit(
-                        slot, None, checkpoint_bytes(identity, Position(first)), {}, {}
-                    )
+                    await store.commit(slot, None, checkpoint_bytes(identity, Position(first)), {}, {})
         standing = await manifests.create(store, new)
     manifests.check(standing, {name: count for name, (_, count) in topics.items()})
     return standing
+
+
+class FrameApp(faust.App):
+    """A Faust app whose transport is told where reading resumes."""
+
+    checkpoints: Checkpoints
+    sought: Callable[[Mapping[TP, int]], None]
+    fetch_wait_ms: int
 
 
 class StageApp:
@@ -127,7 +123,7 @@ class StageApp:
         self.tasks: dict[TP, asyncio.Task[None]] = {}
         kafka, prefix = settings.kafka, settings.kafka.prefix
         self.topics = {full(prefix, name): name for name in stage.topics}
-        self.app = app = faust.App(
+        self.app = app = FrameApp(
             group(prefix, stage.name),
             broker=[f"kafka://{server}" for server in kafka.servers.split(",")],
             broker_credentials=credentials(kafka),
@@ -147,15 +143,9 @@ class StageApp:
             consumer_auto_offset_reset="none",
         )
         app.transport = FrameTransport(app.conf.broker_consumer, app, loop=app.loop)
-        app.checkpoints, app.sought, app.fetch_wait_ms = (
-            self.checkpoints,
-            self.sought,
-            kafka.fetch_wait_ms,
-        )
+        app.checkpoints, app.sought, app.fetch_wait_ms = (self.checkpoints, self.sought, kafka.fetch_wait_ms)
         app.on_partitions_revoked.connect(self.revoked)
-        channel = app.topic(
-            *self.topics, value_type=bytes, value_serializer="raw", key_serializer="raw"
-        )
+        channel = app.topic(*self.topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
         app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.frames)
         self.resolve: fold.Resolve | None = None
         if hasattr(stage, "wants_facts"):
@@ -170,7 +160,7 @@ class StageApp:
 
     @property
     def thread(self) -> FrameConsumerThread:
-        return self.app.consumer._thread  # type: ignore[no-any-return]
+        return cast(FrameConsumerThread, cast(Any, self.app.consumer)._thread)
 
     async def frames(self, stream: Any) -> None:
         async for event in stream.noack().events():
@@ -192,14 +182,10 @@ class StageApp:
             counts = worker.manifest.partitions
             for tp in mine:
                 topic = self.topics[tp.topic]
-                slot = worker.manifest.at(
-                    slot_stage(self.stage.name, topic), tp.partition
-                )
+                slot = worker.manifest.at(slot_stage(self.stage.name, topic), tp.partition)
                 source = Source(await worker.identity(topic), tp.topic, tp.partition)
                 limits = fold.Limits(
-                    keys=engine.piece_keys,
-                    bytes=engine.piece_bytes,
-                    cache_bytes=engine.cache_mb * 1_000_000 // max(1, len(mine)),
+                    keys=engine.piece_keys, bytes=engine.piece_bytes, cache_bytes=engine.cache_mb * 1_000_000 // max(1, len(mine))
                 )
                 owner = Owner(
                     fold.Partition(self.stage, slot, source, counts, limits),
@@ -208,9 +194,7 @@ class StageApp:
                     worker.send,
                     self.resolve,
                     full_topic=tp.topic,
-                    commit_every=engine.slow_commit_s
-                    if self.stage.name in engine.slow_stages
-                    else 0.0,
+                    commit_every=engine.slow_commit_s if self.stage.name in engine.slow_stages else 0.0,
                     poison_after=engine.poison_after,
                     tick_lag=engine.tick_lag_s,
                 )
@@ -226,9 +210,7 @@ class StageApp:
             owner = self.owners.get(tp)
             if owner is not None and tp not in self.tasks:
                 owner.epoch = epoch
-                task = self.tasks[tp] = asyncio.get_running_loop().create_task(
-                    owner.run(), name=f"{self.stage.name}-{tp.partition}"
-                )
+                task = self.tasks[tp] = asyncio.get_running_loop().create_task(owner.run(), name=f"{self.stage.name}-{tp.partition}")
                 task.add_done_callback(self.ended)
 
     def ended(self, task: asyncio.Task[None]) -> None:
@@ -239,12 +221,10 @@ class StageApp:
             self.worker.fatal(str(error))
         else:
             log.error("a stage failed", stage=self.stage.name, exc_info=error)
-            self.worker.fatal(
-                f"{self.stage.name} failed: {type(error).__name__}: {error}"
-            )
+            self.worker.fatal(f"{self.stage.name} failed: {type(error).__name__}: {error}")
 
-    async def revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:
-        self.drop(revoked)
+    async def revoked(self, *args: Any, revoked: Iterable[TP] = (), **_: Any) -> None:
+        self.drop(args[1] if len(args) > 1 else revoked)
 
     def drop(self, tps: Iterable[TP]) -> None:
         for tp in tps:
@@ -255,15 +235,11 @@ class StageApp:
 
     def applied(self) -> dict[TP, int]:
         """What the store holds, by partition: the offsets for Kafka's own books."""
-        return {
-            tp: checkpoint_from(o.part.checkpoint)[1][0]
-            for tp, o in self.owners.items()
-            if o.begun and o.part.checkpoint
-        }
+        return {tp: checkpoint_from(o.part.checkpoint)[1][0] for tp, o in self.owners.items() if o.begun and o.part.checkpoint}
 
     async def finish(self) -> None:
         """The piece in hand, and no more."""
-        for tp, owner in self.owners.items():
+        for owner in self.owners.values():
             owner.stopping.set()
             # Wakes an owner that waits for a frame; an empty frame of another epoch is ignored.
             if owner.queue.empty():
@@ -299,18 +275,11 @@ def credentials(kafka: Kafka) -> Any:
 
     if kafka.security_protocol == "PLAINTEXT":
         return None
-    context = (
-        ssl.create_default_context(cafile=kafka.ssl_cafile or None)
-        if kafka.security_protocol.endswith("SSL")
-        else None
-    )
+    context = ssl.create_default_context(cafile=kafka.ssl_cafile or None) if kafka.security_protocol.endswith("SSL") else None
     if kafka.security_protocol == "SSL":
         return faust.SSLCredentials(context)
     return faust.SASLCredentials(
-        username=kafka.sasl_username,
-        password=kafka.sasl_password,
-        mechanism=kafka.sasl_mechanism,
-        ssl_context=context,
+        username=kafka.sasl_username, password=kafka.sasl_password, mechanism=kafka.sasl_mechanism, ssl_context=context
     )
 
 
@@ -339,9 +308,7 @@ class Worker:
         self.logs = Logs(settings.kafka)
         self.logs_lock = asyncio.Lock()
         self.known: tuple[float, dict[str, tuple[str, int]]] = (0.0, {})
-        self.ended: asyncio.Future[str | None] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.apps: list[StageApp] = []
         self.datadir = tempfile.mkdtemp(prefix="upwell-")
         self.manifest: Manifest
@@ -351,15 +318,17 @@ class Worker:
         if not self.ended.done():
             self.ended.set_result(message)
 
+    def asked_to_stop(self) -> None:
+        """SIGTERM or SIGINT."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
     async def identity(self, topic: str) -> str:
         """Of the log as it is now (asked at most every two seconds); waits for a broker that is away."""
         async with self.logs_lock:
             while time.monotonic() - self.known[0] > 2.0:
                 try:
-                    self.known = (
-                        time.monotonic(),
-                        await asyncio.to_thread(self.logs.all),
-                    )
+                    self.known = (time.monotonic(), await asyncio.to_thread(self.logs.all))
                 except BrokerError as error:
                     if "missing" in str(error):
                         raise
@@ -371,16 +340,7 @@ class Worker:
         """All of them acknowledged, or `SendError`. Repeats are dropped by the readers' marks, so the producer needs no idempotence."""
         prefix = self.settings.kafka.prefix
         try:
-            sent = [
-                await self.producer.send(
-                    full(prefix, r.topic),
-                    r.value,
-                    r.key,
-                    r.partition,
-                    headers=list(r.headers),
-                )
-                for r in records
-            ]
+            sent = [await self.producer.send(full(prefix, r.topic), r.value, r.key, r.partition, headers=list(r.headers)) for r in records]
             await asyncio.gather(*sent)
         except (KafkaError, TimeoutError) as error:
             raise SendError(f"{type(error).__name__}: {error}") from None
@@ -389,9 +349,7 @@ class Worker:
         settings = self.settings
         while True:
             try:
-                self.manifest = await found(
-                    self.store, self.logs, settings.kafka.prefix
-                )
+                self.manifest = await found(self.store, self.logs, settings.kafka.prefix)
                 break
             except StoreError as error:
                 log.warning("store away", error=str(error))
@@ -418,34 +376,22 @@ class Worker:
             await asyncio.sleep(1.0)
             for stage_app in self.apps:
                 if stage_app.app.crashed:
-                    self.fatal(
-                        f"the consumer of {stage_app.stage.name} failed: {stage_app.app.crash_reason!r}"
-                    )
+                    self.fatal(f"the consumer of {stage_app.stage.name} failed: {stage_app.app.crash_reason!r}")
                     return
                 offsets = stage_app.applied()
                 for tp, offset in offsets.items():
                     owner = stage_app.owners[tp]
-                    labels = (
-                        group(prefix, stage_app.stage.name),
-                        tp.topic,
-                        str(tp.partition),
-                    )
+                    labels = (group(prefix, stage_app.stage.name), tp.topic, str(tp.partition))
                     metrics.CHECKPOINT_OFFSET.labels(*labels).set(offset)
-                    metrics.LOG_END_OFFSET.labels(*labels).set(
-                        max(owner.highwater, offset)
-                    )
-                    metrics.LAG_RECORDS.labels(*labels).set(
-                        max(0, owner.highwater - offset)
-                    )
+                    metrics.LOG_END_OFFSET.labels(*labels).set(max(owner.highwater, offset))
+                    metrics.LAG_RECORDS.labels(*labels).set(max(0, owner.highwater - offset))
                     if owner.tick_due:
                         await self.tick(stage_app.topics[tp.topic], tp.partition)
                 await stage_app.thread.commit_checkpoints(offsets)
 
     async def tick(self, topic: str, partition: int) -> None:
         now = int(time.time() * 1000)
-        record = fold.PACKED[topic](
-            VERSION, None, 0, (0, 0, 0), (0, 0, 0), now, [], [Tick(t=now)]
-        )  # type: ignore[call-arg]
+        record = fold.PACKED[topic](VERSION, None, 0, (0, 0, 0), (0, 0, 0), now, [], [Tick(t=now)])  # type: ignore[call-arg]
         try:
             await self.send([fold.Outgoing(topic, partition, None, encode(record))])
         except SendError as error:
@@ -463,22 +409,21 @@ class Worker:
 
 async def serve(settings: Settings, stages: Sequence[str]) -> int:
     """Run until a signal or a fatal error; the exit code."""
-    try:
-        worker = Worker(settings, stages)
-        await worker.start()
-    except (BrokerError, ManifestError, Stop) as error:
-        print(f"upwell worker: {error}", file=sys.stderr, flush=True)
-        return 1
     loop = asyncio.get_running_loop()
-    for sig in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(
-            sig, lambda: worker.ended.done() or worker.ended.set_result(None)
-        )
+    worker = Worker(settings, stages)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.asked_to_stop)
+    starting = asyncio.create_task(worker.start())
+    await asyncio.wait({starting, worker.ended}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        return complain(worker.ended.result())
+    try:
+        starting.result()
+    except (BrokerError, ManifestError, Stop) as error:
+        return complain(str(error))
     server, _ = start_http_server(settings.engine.metrics_port, addr="127.0.0.1")
-    print(
-        f"upwell worker: {', '.join(stages)}; metrics http://127.0.0.1:{server.server_port}/metrics",
-        flush=True,
-    )
+    print(f"upwell worker: {', '.join(stages)}; metrics http://127.0.0.1:{server.server_port}/metrics", flush=True)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -489,13 +434,15 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
         async with asyncio.timeout(8):
             await worker.stop()
     except TimeoutError:
-        log.warning(
-            "stopped without leaving the groups: their session timeout frees the partitions"
-        )
+        log.warning("stopped without leaving the groups: their session timeout frees the partitions")
+    return complain(message)
+
+
+def complain(message: str | None) -> int:
+    """One line for an operator, and the exit code."""
     if message is not None:
         print(f"upwell worker: {message}", file=sys.stderr, flush=True)
-        return 1
-    return 0
+    return 0 if message is None else 1
 
 
 def run(settings: Settings, stages: Sequence[str] | None = None) -> None:

@@ -20,23 +20,21 @@ from config.records import (
     MAX_SIGNALS,
     READABLE,
     VERSION,
-    Packed,
+    ExampleRecord,
+    ListRecord,
+    NoteRecord,
+    PairRecord,
     Position,
     Signal,
     Source,
+    UserRecord,
     encode,
 )
-from config.records import ExampleRecord, ListRecord, NoteRecord, PairRecord, UserRecord
 from store.base import Store
-from store.layout import (
-    PartitionState,
-    checkpoint_bytes,
-    decode_partition,
-    encode_partition,
-)
+from store.layout import PartitionState, checkpoint_bytes, decode_partition, encode_partition
 from streams.stage import Batch, Record, Reject, Stage, StateKey
 
-PACKED: dict[str, type[Packed]] = {
+PACKED: dict[str, Any] = {
     "by-user": UserRecord,
     "by-note": NoteRecord,
     "by-list": ListRecord,
@@ -70,6 +68,9 @@ class Limits(NamedTuple):
     bytes: int = 2_000_000
     steps: int = 20_000
     cache_bytes: int = 12_000_000
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class Need(NamedTuple):
@@ -142,18 +143,12 @@ class Collector:
     def bucket(self, topic: str, partition: int) -> Bucket:
         bucket = self.buckets.get((topic, partition))
         if bucket is None:
-            bucket = self.buckets[topic, partition] = Bucket(
-                topic, partition, self.part.piece_first
-            )
+            bucket = self.buckets[topic, partition] = Bucket(topic, partition, self.part.piece_first)
         elif len(bucket.signals) >= MAX_SIGNALS:
             part = self.part
             last = bucket.signals[-1]
             # A range ends between steps, so that a mark never cuts one in two.
-            if (last.o, last.i, last.s) != (
-                part.offset - part.base,
-                part.index,
-                part.step,
-            ):
+            if (last.o, last.i, last.s) != (part.offset - part.base, part.index, part.step):
                 bucket.close(Position(part.offset, part.index, part.step))
         return bucket
 
@@ -192,36 +187,21 @@ class Collector:
         counts = self.counts
         counts[type, outcome] = counts.get((type, outcome), 0) + 1
 
-    def packed(
-        self, source: Source, base: int, end: Position, appended: int
-    ) -> list[Outgoing]:
+    def packed(self, source: Source, base: int, end: Position, appended: int) -> list[Outgoing]:
         """All records of the piece, whole."""
         out = self.public
         for bucket in self.buckets.values():
             bucket.close(end)
             for first, last, table, signals in bucket.ready:
-                out.extend(
-                    pack(bucket, source, base, first, last, appended, table, signals)
-                )
+                out.extend(pack(bucket, source, base, first, last, appended, table, signals))
         return out
 
 
 def pack(
-    bucket: Bucket,
-    source: Source,
-    base: int,
-    first: Position,
-    end: Position,
-    appended: int,
-    table: list[Any],
-    signals: list[Any],
+    bucket: Bucket, source: Source, base: int, first: Position, end: Position, appended: int, table: list[Any], signals: list[Any]
 ) -> list[Outgoing]:
     """One record, or several where it would be too large: cut between steps, each with the whole table."""
-    value = encode(
-        PACKED[bucket.topic](
-            VERSION, source, base, first, end, appended, table, signals
-        )
-    )  # type: ignore[call-arg]
+    value = encode(PACKED[bucket.topic](VERSION, source, base, first, end, appended, table, signals))  # type: ignore[call-arg]
     if len(value) > MAX_BYTES:
         middle = len(signals) // 2
         for cut in (*range(middle, len(signals)), *range(middle - 1, 0, -1)):
@@ -229,36 +209,16 @@ def pack(
             if cut and (before.o, before.i, before.s) != (after.o, after.i, after.s):
                 place = Position(base + after.o, after.i, after.s)
                 return [
-                    *pack(
-                        bucket,
-                        source,
-                        base,
-                        first,
-                        place,
-                        appended,
-                        table,
-                        signals[:cut],
-                    ),
-                    *pack(
-                        bucket, source, base, place, end, appended, table, signals[cut:]
-                    ),
+                    *pack(bucket, source, base, first, place, appended, table, signals[:cut]),
+                    *pack(bucket, source, base, place, end, appended, table, signals[cut:]),
                 ]
     return [Outgoing(bucket.topic, bucket.partition, None, value)]
 
 
 def dead_letter(record: Record, index: int, reason: str, message: str) -> Outgoing:
     """What could not be processed: the original bytes, and where and why in the headers."""
-    place = {
-        "reason": reason,
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "index": index,
-    }
-    headers = tuple(
-        (name, str(value).encode())
-        for name, value in (*place.items(), ("message", message[:500]))
-    )
+    place = {"reason": reason, "topic": record.topic, "partition": record.partition, "offset": record.offset, "index": index}
+    headers = tuple((name, str(value).encode()) for name, value in (*place.items(), ("message", message[:500])))
     return Outgoing("dead", None, record.key, record.value, headers)
 
 
@@ -274,16 +234,10 @@ class Partition:
         slot: Slot,
         source: Source,
         counts: Mapping[str, int],
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
         readable: Iterable[int] = READABLE,
     ) -> None:
-        self.stage, self.slot, self.source, self.counts, self.limits = (
-            stage,
-            slot,
-            source,
-            counts,
-            limits,
-        )
+        self.stage, self.slot, self.source, self.counts, self.limits = (stage, slot, source, counts, limits)
         self.readable = frozenset(readable)
         self.partition = slot.partition
         self.timed = stage.timed
@@ -291,14 +245,8 @@ class Partition:
         self.facts: Mapping[int, Any] = {}
         self.max_steps = limits.steps
         self.condemned: dict[Position, str] = {}
-        self.prefixes = {
-            name: tuple(slot.key(part) for part in family.parts)
-            for name, family in stage.families.items()
-        }
-        self.family_parts = {
-            name: dict(zip(family.parts, self.prefixes[name]))
-            for name, family in stage.families.items()
-        }
+        self.prefixes = {name: tuple(slot.key(part) for part in family.parts) for name, family in stage.families.items()}
+        self.family_parts = {name: dict(zip(family.parts, self.prefixes[name])) for name, family in stage.families.items()}
 
     # ------------------------------------------------------------------------------------------------------- beginning
 
@@ -307,21 +255,13 @@ class Partition:
         shared = self.prefixes[self.stage.shared] if self.stage.shared else ()
         return [self.slot.checkpoint, self.slot.ledger, *shared]
 
-    def begin(
-        self,
-        at: Position,
-        checkpoint: bytes | None,
-        values: Sequence[bytes | None],
-        timers: list[tuple[int, bytes]],
-    ) -> None:
+    def begin(self, at: Position, checkpoint: bytes | None, values: Sequence[bytes | None], timers: list[tuple[int, bytes]]) -> None:
         """Forget everything and stand where the store stands.
 
         `checkpoint` is the store's value (None: no checkpoint yet), `values` what it holds for ``start_keys()[1:]``.
         """
         self.checkpoint = checkpoint
-        self.state = (
-            decode_partition(values[0]) if values[0] is not None else PartitionState()
-        )
+        self.state = decode_partition(values[0]) if values[0] is not None else PartitionState()
         self.skips = {Position(*p) for p in self.state.skips}
         self.objects: OrderedDict[StateKey, Any] = OrderedDict()
         self.weights: dict[StateKey, int] = {}
@@ -331,9 +271,7 @@ class Partition:
         self.current: tuple[Record, Batch, int] | None = None
         self.steps: list[tuple[Any, ...]] = []
         # Ahead of `state.marks` by what is planned: a record and its repeat may be planned together.
-        self.planned_marks = {
-            name: Position(*mark) for name, mark in self.state.marks.items()
-        }
+        self.planned_marks = {name: Position(*mark) for name, mark in self.state.marks.items()}
         self.offset, self.index, self.step = at
         self.base = at.offset
         self.piece_first = at
@@ -363,9 +301,7 @@ class Partition:
 
     def set_timer(self, member: bytes, deadline: int | None) -> None:
         self.out.timers[member] = deadline
-        if deadline is None or (
-            self.horizon is not None and (deadline, member) > self.horizon
-        ):
+        if deadline is None or (self.horizon is not None and (deadline, member) > self.horizon):
             self.deadlines.pop(member, None)
         elif self.deadlines.get(member) != deadline:
             self.deadlines[member] = deadline
@@ -385,7 +321,8 @@ class Partition:
         first = self.next_timer()
         if first is None or first[0] > clock:
             return []
-        popped, due = [], []
+        popped: list[tuple[int, bytes]] = []
+        due: list[bytes] = []
         while self.heap and len(due) < limit:
             top = self.next_timer()
             if top is None or top[0] > clock:
@@ -410,13 +347,10 @@ class Partition:
 
     def plan(self) -> Need:
         """Choose the next piece; returns what must be read for it."""
-        stage, limits, objects, touched = (
-            self.stage,
-            self.limits,
-            self.objects,
-            self.touched,
-        )
-        steps, wanted, lookups = self.steps, {}, []
+        stage, limits, objects, touched = (self.stage, self.limits, self.objects, self.touched)
+        steps = self.steps
+        wanted: dict[StateKey, None] = {}
+        lookups: list[int] = []
         planned: dict[StateKey, None] = {}
         parts_of = {name: len(family.parts) for name, family in stage.families.items()}
         keys = sum(parts_of[family] for family, _ in touched)
@@ -430,12 +364,7 @@ class Partition:
                         planned[key] = None
                     if item[3].t is not None and item[3].t > clock:
                         clock = item[3].t
-        while (
-            room > 0
-            and keys < limits.keys
-            and size < limits.bytes
-            and (self.current or self.pending)
-        ):
+        while room > 0 and keys < limits.keys and size < limits.bytes and (self.current or self.pending):
             if self.current is None:
                 record = self.pending.popleft()
                 try:
@@ -445,21 +374,11 @@ class Partition:
                 except Unreadable:
                     raise
                 except Reject as reject:
-                    steps.append(
-                        (
-                            REJECT,
-                            record,
-                            reject.reason,
-                            reject.message,
-                            reject.index or 0,
-                        )
-                    )
+                    steps.append((REJECT, record, reject.reason, reject.message, reject.index or 0))
                     steps.append((END, record, None, None, record.timestamp))
                     continue
-                except Exception as error:
-                    steps.append(
-                        (REJECT, record, "fold_error", f"cannot decode: {error}", 0)
-                    )
+                except Exception as error:  # noqa: BLE001 - whatever a decoder raises is a property of the record
+                    steps.append((REJECT, record, "fold_error", f"cannot decode: {error}", 0))
                     steps.append((END, record, None, None, record.timestamp))
                     continue
                 start = self.index if record.offset == self.offset else 0
@@ -478,9 +397,7 @@ class Partition:
                             if key not in touched:
                                 keys += parts_of[key[0]]
                                 size += self.weights.get(key, 600)
-                    steps.append(
-                        (SIGNAL, record, i, signal, table, batch.appended, wants)
-                    )
+                    steps.append((SIGNAL, record, i, signal, table, batch.appended, wants))
                     if signal.t is not None and signal.t > clock:
                         clock = signal.t
                     room -= 1
@@ -499,19 +416,11 @@ class Partition:
             else:
                 wanted[key] = None
         prefixes = self.prefixes
-        return Need(
-            list(wanted),
-            [prefix + key for family, key in wanted for prefix in prefixes[family]],
-            lookups,
-        )
+        return Need(list(wanted), [prefix + key for family, key in wanted for prefix in prefixes[family]], lookups)
 
     def below_marks_dropped(self, batch: Batch) -> Batch:
         """The batch without the signals whose source positions were applied already (None in their place keeps the index)."""
-        assert (
-            batch.source is not None
-            and batch.end is not None
-            and batch.first is not None
-        )
+        assert batch.source is not None and batch.end is not None and batch.first is not None
         name, mark = batch.source.name, self.planned_marks.get(batch.source.name)
         if mark is None or batch.end > mark:
             self.planned_marks[name] = batch.end
@@ -537,14 +446,7 @@ class Partition:
 
     def fold(self) -> None:
         """Fold what was planned; stops early where a timer's object is not in memory. Raises `FoldError`."""
-        steps, stage, out, objects, touched, state = (
-            self.steps,
-            self.stage,
-            self.out,
-            self.objects,
-            self.touched,
-            self.state,
-        )
+        steps, stage, out, objects, touched, state = (self.steps, self.stage, self.out, self.objects, self.touched, self.state)
         fold, timed = stage.fold, self.timed
         done = 0
         try:
@@ -562,9 +464,7 @@ class Partition:
                         state.clock = t
                     self.now = state.clock
                     position = (self.offset, self.index, self.step)
-                    if (self.skips or self.condemned) and self.passed_over(
-                        Position(*position)
-                    ):
+                    if (self.skips or self.condemned) and self.passed_over(Position(*position)):
                         pass
                     else:
                         loaded = [objects[key] for key in wants]
@@ -580,7 +480,7 @@ class Partition:
                         name = source.name
                         mark = state.marks.get(name)
                         if mark is None or tuple(end) > tuple(mark):
-                            state.marks[name] = tuple(end)
+                            state.marks[name] = (end.offset, end.index, end.step)
                     if self.timed and appended > state.appended:
                         state.appended = appended
                     self.folded.append(appended)
@@ -595,9 +495,7 @@ class Partition:
         except (FoldError, Unreadable):
             raise
         except Exception as error:
-            raise FoldError(
-                Position(self.offset, self.index, self.step), error
-            ) from error
+            raise FoldError(Position(self.offset, self.index, self.step), error) from error
         finally:
             del steps[:done]
 
@@ -616,10 +514,7 @@ class Partition:
             loaded = self.objects.get((family, key))
             if loaded is None:
                 return False
-            if (
-                self.done_steps >= self.max_steps
-                or len(self.touched) >= self.limits.keys
-            ):
+            if self.done_steps >= self.max_steps or len(self.touched) >= self.limits.keys:
                 return False
             heapq.heappop(self.heap)
             del self.deadlines[member]
@@ -644,7 +539,7 @@ class Partition:
         if message is None:
             return False
         self.skips.add(position)
-        self.state.skips.append(tuple(position))
+        self.state.skips.append((position.offset, position.index, position.step))
         self.out.dead("fold_error", message)
         return True
 
@@ -662,8 +557,7 @@ class Partition:
             self.timers_short
             or self.done_steps >= self.max_steps
             or len(self.touched) >= self.limits.keys
-            or sum(len(self.prefixes[family]) for family, _ in self.touched)
-            >= self.limits.keys
+            or sum(len(self.prefixes[family]) for family, _ in self.touched) >= self.limits.keys
         )
 
     def cut(self) -> Piece:
@@ -684,9 +578,7 @@ class Partition:
                     self.weight += total + 300 - before
             if self.stage.shared:
                 parts = self.family_parts[self.stage.shared]
-                for part, value in (
-                    families[self.stage.shared].dump(b"", self.shared).items()
-                ):
+                for part, value in families[self.stage.shared].dump(b"", self.shared).items():
                     values[parts[part]] = value
             appended = min(self.folded, default=0)
             records = self.out.packed(self.source, self.base, end, appended)
@@ -748,9 +640,7 @@ async def commit(part: Partition, store: Store, send: Send) -> Piece:
     piece = part.cut()
     if piece.records:
         await send(piece.records)
-    if not await store.commit(
-        part.slot, piece.expected, piece.checkpoint, piece.values, piece.timers
-    ):
+    if not await store.commit(part.slot, piece.expected, piece.checkpoint, piece.values, piece.timers):
         raise Conflict(part.slot.checkpoint.decode())
     part.applied(piece)
     return piece

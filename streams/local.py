@@ -30,19 +30,9 @@ class Log(list[Record]):
         super().__init__()
         self.topic, self.partition = topic, partition
 
-    def append_value(
-        self,
-        value: bytes | None,
-        timestamp: int,
-        key: bytes | None = None,
-        headers: Any = (),
-    ) -> int:
+    def append_value(self, value: bytes | None, timestamp: int, key: bytes | None = None, headers: Any = ()) -> int:
         """Appends; returns the offset."""
-        self.append(
-            Record(
-                self.topic, self.partition, len(self), timestamp, key, value, headers
-            )
-        )
+        self.append(Record(self.topic, self.partition, len(self), timestamp, key, value, headers))
         return len(self) - 1
 
 
@@ -60,22 +50,13 @@ class Local:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        stages: Sequence[str] | None = None,
-        store: Store | None = None,
-        partitions: int = 1,
-        **made: Stage,
+        self, settings: Settings, stages: Sequence[str] | None = None, store: Store | None = None, partitions: int = 1, **made: Stage
     ) -> None:
         self.settings, self.store = settings, store or MemoryStore()
         prefix = settings.kafka.prefix
         self.counts = {t.name: 1 if t.single else partitions for t in TOPICS.values()}
         self.manifest = Manifest.new(prefix, self.counts)
-        self.logs = {
-            (name, p): Log(name, p)
-            for name, count in self.counts.items()
-            for p in range(count)
-        }
+        self.logs = {(name, p): Log(name, p) for name, count in self.counts.items() for p in range(count)}
         names = available() if stages is None else stages
         self.stages = {name: made.get(name) or make(name, settings) for name in names}
         self.parts: list[tuple[Log, fold.Partition]] = []
@@ -93,22 +74,16 @@ class Local:
             for topic in STAGES[name]:
                 for p in range(self.counts[topic]):
                     slot = self.manifest.at(slot_stage(name, topic), p)
-                    part = fold.Partition(
-                        stage, slot, Source(LOG, full(prefix, topic), p), self.counts
-                    )
+                    part = fold.Partition(stage, slot, Source(LOG, full(prefix, topic), p), self.counts)
                     if await fold.begin(part, self.store) is None:
-                        await self.store.commit(
-                            slot, None, checkpoint_bytes(LOG, START), {}, {}
-                        )
+                        await self.store.commit(slot, None, checkpoint_bytes(LOG, START), {}, {})
                         await fold.begin(part, self.store)
                     self.read[len(self.parts)] = part.offset
                     self.parts.append((self.logs[topic, p], part))
         if "intake" in self.stages:
             from streams.facts import FactsCache
 
-            self.resolve_facts = FactsCache(
-                self.store, self.settings, self.manifest.slot
-            )
+            self.resolve_facts = FactsCache(self.store, self.settings, self.manifest.slot)
             self.resolve = self.facts
         self.begun = True
 
@@ -119,14 +94,7 @@ class Local:
         for r in records:
             self.append(r.topic, r.value, r.key, r.partition or 0, r.headers)
 
-    def append(
-        self,
-        topic: str,
-        value: bytes | None,
-        key: bytes | None = None,
-        partition: int = 0,
-        headers: Any = (),
-    ) -> int:
+    def append(self, topic: str, value: bytes | None, key: bytes | None = None, partition: int = 0, headers: Any = ()) -> int:
         """A record to the end of a log; returns its offset."""
         return self.logs[topic, partition].append_value(value, self.now, key, headers)
 
@@ -151,22 +119,14 @@ class Local:
 
 
 async def refold(
-    stage: Stage,
-    manifest: Manifest,
-    topic: str,
-    source: Source,
-    records: Iterable[Record],
-    store: Store,
-    first: int = 0,
+    stage: Stage, manifest: Manifest, topic: str, source: Source, records: Iterable[Record], store: Store, first: int = 0
 ) -> None:
     """Fold one recorded partition again into `store`, output switched off."""
 
     async def nowhere(records: list[fold.Outgoing]) -> None: ...
 
     slot = manifest.at(slot_stage(stage.name, topic), source.partition)
-    await store.commit(
-        slot, None, checkpoint_bytes(source.log, Position(first)), {}, {}
-    )
+    await store.commit(slot, None, checkpoint_bytes(source.log, Position(first)), {}, {})
     part = fold.Partition(stage, slot, source, manifest.partitions)
     await fold.begin(part, store)
     part.feed(records)

@@ -20,10 +20,7 @@ class BrokerError(Exception):
 
 def client_settings(kafka: Kafka) -> dict[str, Any]:
     """The security part of a kafka-python client's arguments."""
-    settings: dict[str, Any] = {
-        "bootstrap_servers": kafka.servers.split(","),
-        "security_protocol": kafka.security_protocol,
-    }
+    settings: dict[str, Any] = {"bootstrap_servers": kafka.servers.split(","), "security_protocol": kafka.security_protocol}
     if kafka.security_protocol.startswith("SASL"):
         settings |= {
             "sasl_mechanism": kafka.sasl_mechanism,
@@ -49,11 +46,7 @@ class Logs:
         for last in (False, True):
             try:
                 if self.admin is None:
-                    self.admin = KafkaAdminClient(
-                        **client_settings(self.kafka),
-                        client_id=f"{prefix}-logs",
-                        bootstrap_timeout_ms=5_000,
-                    )
+                    self.admin = KafkaAdminClient(**client_settings(self.kafka), client_id=f"{prefix}-logs", bootstrap_timeout_ms=5_000)
                 described = self.admin.describe_topics(list(wanted))
                 break
             except (KafkaError, OSError, ValueError) as error:
@@ -64,17 +57,13 @@ class Logs:
                     ) from None
         missing = [topic["name"] for topic in described if topic["error_code"]]
         if missing:
-            raise BrokerError(
-                f"topics missing on {self.kafka.servers}: {', '.join(missing)}; run `upwell topics create`"
-            )
+            raise BrokerError(f"topics missing on {self.kafka.servers}: {', '.join(missing)}; run `upwell topics create`")
         found = {}
         for topic in described:
             identity = topic.get("topic_id")
             if not identity or str(identity) == NO_ID:
                 assert self.admin is not None
-                identity = (
-                    f"{self.admin.describe_cluster()['cluster_id']}:{topic['name']}"
-                )
+                identity = f"{self.admin.describe_cluster()['cluster_id']}:{topic['name']}"
             found[wanted[topic["name"]]] = (str(identity), len(topic["partitions"]))
         return found
 
@@ -89,15 +78,8 @@ class Logs:
         consumer = KafkaConsumer(**client_settings(self.kafka))
         try:
             counts = {name: count for name, (_, count) in self.describe(names).items()}
-            places = {
-                TopicPartition(full(self.kafka.prefix, name), p): (name, p)
-                for name, count in counts.items()
-                for p in range(count)
-            }
-            first, last = (
-                consumer.beginning_offsets(list(places)),
-                consumer.end_offsets(list(places)),
-            )
+            places = {TopicPartition(full(self.kafka.prefix, name), p): (name, p) for name, count in counts.items() for p in range(count)}
+            first, last = (consumer.beginning_offsets(list(places)), consumer.end_offsets(list(places)))
             return {place: (first[tp], last[tp]) for tp, place in places.items()}
         finally:
             consumer.close()

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -67,20 +68,9 @@ class Owner:
         tick_lag: float = 10.0,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.part, self.store, self.reader, self.send, self.resolve = (
-            part,
-            store,
-            reader,
-            send,
-            resolve,
-        )
+        self.part, self.store, self.reader, self.send, self.resolve = (part, store, reader, send, resolve)
         self.stage, self.full_topic = part.stage.name, full_topic
-        self.commit_every, self.poison_after, self.tick_lag, self.wall = (
-            commit_every,
-            poison_after,
-            tick_lag,
-            wall,
-        )
+        self.commit_every, self.poison_after, self.tick_lag, self.wall = (commit_every, poison_after, tick_lag, wall)
         self.queue: asyncio.Queue[Frame] = asyncio.Queue(QUEUE)
         self.epoch = 0
         self.fed = 0
@@ -90,10 +80,7 @@ class Owner:
         self.failures: Counter[tuple[Position, str]] = Counter()
         self.pause = 0.05
         self.last_commit = 0.0
-        self.seconds = {
-            part: metrics.FRAME_SECONDS.labels(self.stage, part)
-            for part in ("fold", "commit")
-        }
+        self.seconds = {part: metrics.FRAME_SECONDS.labels(self.stage, part) for part in ("fold", "commit")}
         self.to_state = metrics.EVENT_TO_STATE.labels(self.stage)
         self.watermark = metrics.WATERMARK.labels(self.stage, str(part.partition))
         self.counted: dict[tuple[str, str], Any] = {}
@@ -127,11 +114,7 @@ class Owner:
                 f"{name}: the checkpoint is at {offset}, the log begins at {bounds.start}: records were deleted before they were applied. "
                 "Use a new prefix fed from what is kept, or restore the log; raise retention (`upwell topics check`)."
             )
-        if (
-            offset > bounds.end + 1
-            and bounds.end >= 0
-            and await self.beyond_end(offset)
-        ):
+        if offset > bounds.end + 1 and bounds.end >= 0 and await self.beyond_end(offset):
             raise Stop(
                 f"{name}: the checkpoint is at {offset}, the log ends at {bounds.end}: the broker lost records that were applied. "
                 "Restore the log, or use a new prefix (UPWELL_KAFKA__PREFIX)."
@@ -151,12 +134,7 @@ class Owner:
 
     async def store_away(self, error: Exception) -> None:
         metrics.STORE_ERRORS.labels(self.stage).inc()
-        log.warning(
-            "store away",
-            stage=self.stage,
-            partition=self.part.partition,
-            error=str(error),
-        )
+        log.warning("store away", stage=self.stage, partition=self.part.partition, error=str(error))
         await asyncio.sleep(self.pause)
         self.pause = min(self.pause * 2, 1.0)
 
@@ -180,18 +158,14 @@ class Owner:
                 if self.part.uncut:
                     await self.guarded(self.commit)
             else:
-                await self.guarded(lambda frame=frame: self.take(frame))
+                await self.guarded(partial(self.take, frame))
         if self.part.uncut:
             await self.guarded(self.commit)
 
     async def next_frame(self) -> Frame | None:
         """The next frame; None when it is time to commit what was folded, or to stop."""
         if self.queue.empty():
-            wait = (
-                max(0.0, self.last_commit + self.commit_every - self.wall())
-                if self.part.uncut
-                else None
-            )
+            wait = max(0.0, self.last_commit + self.commit_every - self.wall()) if self.part.uncut else None
             try:
                 async with asyncio.timeout(wait):
                     return await self.queue.get()
@@ -199,7 +173,7 @@ class Owner:
                 return None
         return self.queue.get_nowait()
 
-    async def guarded(self, work: Callable[[], Any]) -> None:
+    async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """`work`, and what follows when it fails: the store is believed."""
         try:
             await work()
@@ -211,12 +185,7 @@ class Owner:
             await self.store_away(error)
             await self.rewind("the store failed")
         except SendError as error:
-            log.warning(
-                "broker away",
-                stage=self.stage,
-                partition=self.part.partition,
-                error=str(error),
-            )
+            log.warning("broker away", stage=self.stage, partition=self.part.partition, error=str(error))
             await self.rewind("the broker did not acknowledge")
         except fold.FoldError as error:
             self.suspect(error)
@@ -228,16 +197,9 @@ class Owner:
         part.max_steps = max(1, min(part.max_steps, part.uncut or 1) // 2)
         key = (error.position, f"{type(error.cause).__name__}: {error.cause}")
         self.failures[key] += 1
-        if self.failures[key] >= self.poison_after and (
-            part.max_steps == 1 or error.position != part.piece_first
-        ):
+        if self.failures[key] >= self.poison_after and (part.max_steps == 1 or error.position != part.piece_first):
             log.error(
-                "poison",
-                stage=self.stage,
-                topic=self.full_topic,
-                partition=part.partition,
-                position=tuple(error.position),
-                error=key[1],
+                "poison", stage=self.stage, topic=self.full_topic, partition=part.partition, position=tuple(error.position), error=key[1]
             )
             part.condemned[error.position] = key[1]
             del self.failures[key]
@@ -247,22 +209,14 @@ class Owner:
         if frame.epoch != self.epoch or frame.end <= self.fed:
             return
         if frame.start is None or frame.start > self.fed:
-            await self.rewind(
-                f"a hole: {self.fed} is applied, reading stood at {frame.start}"
-            )
+            await self.rewind(f"a hole: {self.fed} is applied, reading stood at {frame.start}")
             return
         part, fed = self.part, self.fed
         topic = self.full_topic.partition(".")[2] or self.full_topic
         reading_time = int(self.wall() * 1000)
         part.feed(
             Record(
-                topic,
-                r.partition,
-                r.offset,
-                r.timestamp if r.timestamp_type == 1 else reading_time,
-                r.key,
-                r.value,
-                tuple(r.headers or ()),
+                topic, r.partition, r.offset, r.timestamp if r.timestamp_type == 1 else reading_time, r.key, r.value, tuple(r.headers or ())
             )
             for r in frame.records
             if r.offset >= fed
@@ -295,11 +249,7 @@ class Owner:
         for (type, outcome), n in counts.items():
             child = self.counted.get((type, outcome))
             if child is None:
-                known = (
-                    metrics.DEAD.labels(outcome)
-                    if type == "dead"
-                    else metrics.EVENTS.labels(self.stage, type, outcome)
-                )
+                known = metrics.DEAD.labels(outcome) if type == "dead" else metrics.EVENTS.labels(self.stage, type, outcome)
                 child = self.counted[type, outcome] = known
             child.inc(n)
         counts.clear()
@@ -314,13 +264,7 @@ class Owner:
     def tick_due(self) -> bool:
         """Nothing comes, a deadline has passed on the wall's clock: the partition's own log needs a tick."""
         part = self.part
-        if (
-            not self.begun
-            or not self.live
-            or part.waiting
-            or part.uncut
-            or not self.queue.empty()
-        ):
+        if not self.begun or not self.live or part.waiting or part.uncut or not self.queue.empty():
             return False
         top = part.next_timer()
         return top is not None and top[0] <= self.wall() * 1000

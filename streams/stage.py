@@ -124,13 +124,9 @@ class Stage(Protocol):
     def lookups(self, batch: Batch) -> Sequence[int]:
         """Note hashes whose facts the fold needs (intake only; otherwise empty)."""
 
-    def fold(
-        self, part: Part, out: Out, signal: Any, table: Any, *states: Any
-    ) -> None: ...
+    def fold(self, part: Part, out: Out, signal: Any, table: Any, *states: Any) -> None: ...
 
-    def fire(
-        self, part: Part, out: Out, deadline: int, family: str, key: bytes, state: Any
-    ) -> None:
+    def fire(self, part: Part, out: Out, deadline: int, family: str, key: bytes, state: Any) -> None:
         """The timer of (family, key) passed; it is already cleared."""
 
 
@@ -144,26 +140,7 @@ class Reject(Exception):
 
 def packed_batch(packed: Packed, notes: Any, signals: Sequence[Signal]) -> Batch:
     """The batch of an internal record."""
-    return Batch(
-        signals,
-        packed.source,
-        Position(*packed.first),
-        Position(*packed.end),
-        packed.base,
-        packed.appended,
-        notes,
-    )
+    return Batch(signals, packed.source, Position(*packed.first), Position(*packed.end), packed.base, packed.appended, notes)
 
 
-__all__ = [
-    "Batch",
-    "Family",
-    "Out",
-    "Part",
-    "Record",
-    "Reject",
-    "Stage",
-    "StateKey",
-    "msgspec",
-    "packed_batch",
-]
+__all__ = ["Batch", "Family", "Out", "Part", "Record", "Reject", "Stage", "StateKey", "msgspec", "packed_batch"]

@@ -17,7 +17,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, ConsumerMessage
+from faust.types import TP
 
 log = structlog.get_logger("upwell.transport")
 
@@ -59,31 +59,15 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
         # The driver fixes 1500 ms; how long a waiting fetch may be held is a setting.
         self._ensure_consumer()._fetcher._fetch_max_wait_ms = self.fetch_wait_ms
 
-    async def _fetch_records(
-        self,
-        consumer: Any,
-        active_partitions: Any,
-        timeout: Any = None,
-        max_records: Any = None,
-    ) -> Any:
-        fetched = await super()._fetch_records(
-            consumer, active_partitions, timeout=timeout, max_records=max_records
-        )
-        return {
-            tp: [self.frame(tp, records)] for tp, records in fetched.items() if records
-        }
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None) -> Any:
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        return {tp: [self.frame(tp, records)] for tp, records in fetched.items() if records}
 
-    def frame(self, tp: Any, records: list[Any]) -> ConsumerMessage:
+    def frame(self, tp: Any, records: list[Any]) -> Carrier:
         """One message that carries them all, at the offset of the last."""
         last = records[-1]
         tp = TP(tp.topic, tp.partition)
-        frame = Frame(
-            self.starts.get(tp),
-            last.offset + 1,
-            self.epochs.get(tp, 0),
-            records,
-            self.highwater(tp) or last.offset + 1,
-        )
+        frame = Frame(self.starts.get(tp), last.offset + 1, self.epochs.get(tp, 0), records, self.highwater(tp) or last.offset + 1)
         self.starts[tp] = frame.end
         return Carrier(last, frame)
 
@@ -111,11 +95,7 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
         """Read on from `offset`; the epoch of the frames that will follow, None when the partition is not ours any more."""
 
         async def go() -> int | None:
-            return (
-                self.seek_one(tp, offset)
-                if tp in {TP(a.topic, a.partition) for a in self.assignment()}
-                else None
-            )
+            return self.seek_one(tp, offset) if tp in {TP(a.topic, a.partition) for a in self.assignment()} else None
 
         return await self.call_thread(go)
 
@@ -135,11 +115,7 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
 
         async def go() -> None:
             mine = {TP(tp.topic, tp.partition) for tp in self.assignment()}
-            kept = {
-                driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
-                for tp, offset in offsets.items()
-                if tp in mine
-            }
+            kept = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in mine}
             if kept:
                 try:
                     await self._ensure_consumer().commit(kept)
@@ -160,11 +136,7 @@ class Carrier:
     __slots__ = ("checksum", "headers", "key", "offset", "partition", "serialized_key_size", "serialized_value_size", "timestamp", "timestamp_type", "topic", "value")  # fmt: skip
 
     def __init__(self, last: Any, frame: Frame) -> None:
-        self.topic, self.partition, self.offset = (
-            last.topic,
-            last.partition,
-            last.offset,
-        )
+        self.topic, self.partition, self.offset = (last.topic, last.partition, last.offset)
         self.timestamp, self.timestamp_type = last.timestamp, last.timestamp_type
         self.headers, self.key, self.value, self.checksum = (), None, frame, None
         self.serialized_key_size = self.serialized_value_size = 0
@@ -175,8 +147,9 @@ class FrameConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> FrameConsumerThread:
         thread = FrameConsumerThread(self, loop=self.loop, beacon=self.beacon)
-        thread.checkpoints, thread.sought = self.app.checkpoints, self.app.sought
-        thread.fetch_wait_ms = self.app.fetch_wait_ms
+        app: Any = self.app
+        thread.checkpoints, thread.sought = app.checkpoints, app.sought
+        thread.fetch_wait_ms = app.fetch_wait_ms
         return thread
 
 

@@ -30,11 +30,7 @@ class CountFamily:
     parts = ("n",)
 
     def load(self, key: bytes, values: Any) -> Count:
-        return (
-            Count()
-            if values[0] is None
-            else msgspec.msgpack.decode(values[0], type=Count)
-        )
+        return Count() if values[0] is None else msgspec.msgpack.decode(values[0], type=Count)
 
     def dump(self, key: bytes, state: Count) -> dict[str, bytes | None]:
         return {"n": msgspec.msgpack.encode(state)}
@@ -54,9 +50,7 @@ class Base:
     def reads(self, signal: Any, table: Any) -> tuple[tuple[str, bytes], ...]:
         return ()
 
-    def fire(
-        self, part: Any, out: Any, deadline: int, family: str, key: bytes, state: Count
-    ) -> None: ...
+    def fire(self, part: Any, out: Any, deadline: int, family: str, key: bytes, state: Count) -> None: ...
 
 
 class Intake(Base):
@@ -67,10 +61,7 @@ class Intake(Base):
     def decode(self, record: Record) -> Batch:
         try:
             events = orjson.loads(record.value or b"")
-            acts = [
-                Act(u=e["user"], t=e["t"], id=e.get("id", 0), r=e["note"])
-                for e in (events if isinstance(events, list) else [events])
-            ]
+            acts = [Act(u=e["user"], t=e["t"], id=e.get("id", 0), r=e["note"]) for e in (events if isinstance(events, list) else [events])]
         except (ValueError, KeyError, TypeError) as error:
             raise Reject("not_json", str(error)) from None
         return Batch(acts, appended=record.timestamp)
@@ -103,9 +94,7 @@ class Users(Base):
         out.timer("count", signal.u.encode(), part.now + QUIET_MS)
         out.count("act", "applied")
 
-    def fire(
-        self, part: Any, out: Any, deadline: int, family: str, key: bytes, state: Count
-    ) -> None:
+    def fire(self, part: Any, out: Any, deadline: int, family: str, key: bytes, state: Count) -> None:
         state.quiet += 1
         out.tell("by-note", hash64("quiet"), NoteAct(t=deadline), "quiet")
 
@@ -119,11 +108,7 @@ class Notes(Base):
         return packed_batch(packed, packed.notes, packed.signals)
 
     def reads(self, signal: Any, table: Any) -> tuple[tuple[str, bytes], ...]:
-        return (
-            (("count", table[signal.n].encode()),)
-            if isinstance(signal, NoteAct)
-            else ()
-        )
+        return (("count", table[signal.n].encode()),) if isinstance(signal, NoteAct) else ()
 
     def fold(self, part: Any, out: Any, signal: Any, table: Any, *states: Any) -> None:
         for state in states:
@@ -136,7 +121,5 @@ if __name__ == "__main__":
     from config.settings import load
     from streams import engine
 
-    engine.CLASSES = {
-        name: f"tests.streams.counting:{cls.__name__}" for name, cls in CLASSES.items()
-    }
+    engine.CLASSES = {name: f"tests.streams.counting:{cls.__name__}" for name, cls in CLASSES.items()}
     engine.run(load(), list(CLASSES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -14,18 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.keys import Slot, hash64
-from config.records import (
-    MAX_SIGNALS,
-    START,
-    Act,
-    Facts,
-    NoteRecord,
-    Position,
-    Source,
-    UserRecord,
-    decode_note,
-    encode,
-)
+from config.records import MAX_SIGNALS, START, Act, Facts, NoteRecord, Position, Source, UserRecord, decode_note, encode
 from store.layout import checkpoint_bytes, decode_partition
 from store.memory import MemoryStore
 from streams import fold
@@ -39,35 +29,19 @@ NOW = 1_700_000_000_000
 class Bench:
     """One partition of one stage, with a list for what it sends."""
 
-    def __init__(
-        self,
-        stage: Any,
-        store: MemoryStore,
-        limits: fold.Limits | None = None,
-        topic: str = "by-user",
-    ) -> None:
+    def __init__(self, stage: Any, store: MemoryStore, limits: fold.Limits | None = None, topic: str = "by-user") -> None:
         self.store, self.sent = store, []
-        self.part = fold.Partition(
-            stage,
-            Slot("t", 0, stage.name, 0),
-            Source("L", f"t.{topic}", 0),
-            COUNTS,
-            limits or fold.Limits(),
-        )
+        self.part = fold.Partition(stage, Slot("t", 0, stage.name, 0), Source("L", f"t.{topic}", 0), COUNTS, limits or fold.Limits())
 
     async def begin(self) -> None:
         if await fold.begin(self.part, self.store) is None:
-            await self.store.commit(
-                self.part.slot, None, checkpoint_bytes("L", START), {}, {}
-            )
+            await self.store.commit(self.part.slot, None, checkpoint_bytes("L", START), {}, {})
             await fold.begin(self.part, self.store)
 
     async def send(self, records: list[fold.Outgoing]) -> None:
         self.sent.extend(records)
 
-    async def run(
-        self, records: Sequence[Record], rng: random.Random | None = None
-    ) -> None:
+    async def run(self, records: Sequence[Record], rng: random.Random | None = None) -> None:
         await self.begin()
         at = 0
         while at < len(records):
@@ -90,51 +64,30 @@ class Bench:
         told = []
         for out in self.sent:
             packed = decode_note(out.value)
-            told += [
-                (Position(packed.base + s.o, s.i, s.s), packed.notes[s.n])
-                for s in packed.signals
-            ]
+            told += [(Position(packed.base + s.o, s.i, s.s), packed.notes[s.n]) for s in packed.signals]
         return told
 
 
-def by_user(
-    offset: int,
-    acts: Sequence[tuple[str, str, int]],
-    source: tuple[str, int, int] | None = None,
-    base: int = 0,
-) -> Record:
+def by_user(offset: int, acts: Sequence[tuple[str, str, int]], source: tuple[str, int, int] | None = None, base: int = 0) -> Record:
     """A packed record of (user, note, t); `source` = (name, first offset, end offset), signal j at source offset base + j."""
     table: dict[str, int] = {}
-    signals = [
-        Act(o=j, u=u, t=t, n=table.setdefault(note, len(table)))
-        for j, (u, note, t) in enumerate(acts)
-    ]
+    signals = [Act(o=j, u=u, t=t, n=table.setdefault(note, len(table))) for j, (u, note, t) in enumerate(acts)]
     src = Source(source[0], "t.events", 0) if source else None
-    first, end = (
-        ((source[1], 0, 0), (source[2], 0, 0)) if source else ((0, 0, 0), (0, 0, 0))
-    )
-    packed = UserRecord(
-        1, src, base, first, end, NOW, [Facts(note) for note in table], signals
-    )
+    first, end = ((source[1], 0, 0), (source[2], 0, 0)) if source else ((0, 0, 0), (0, 0, 0))
+    packed = UserRecord(1, src, base, first, end, NOW, [Facts(note) for note in table], signals)
     return Record("by-user", 0, offset, NOW, None, encode(packed))
 
 
 def counts_of(bench: Bench, keys: Sequence[str], family: str = "n") -> list[int]:
     async def read() -> list[int]:
-        values = await bench.store.read(
-            [bench.part.slot.key(family, key) for key in keys]
-        )
+        values = await bench.store.read([bench.part.slot.key(family, key) for key in keys])
         return [counting.CountFamily().load(b"", [value]).n for value in values]
 
     return asyncio.run(read())
 
 
 acts = st.lists(
-    st.tuples(
-        st.sampled_from(["a", "b", "c", "d", "e", "f"]),
-        st.sampled_from(["n1", "n2", "n3"]),
-        st.integers(0, 5_000),
-    ),
+    st.tuples(st.sampled_from(["a", "b", "c", "d", "e", "f"]), st.sampled_from(["n1", "n2", "n3"]), st.integers(0, 5_000)),
     min_size=1,
     max_size=120,
 )
@@ -142,9 +95,7 @@ acts = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(acts, st.integers(0, 2**32))
-def test_state_and_signals_do_not_depend_on_where_frames_and_pieces_are_cut(
-    events: list[tuple[str, str, int]], seed: int
-) -> None:
+def test_state_and_signals_do_not_depend_on_where_frames_and_pieces_are_cut(events: list[tuple[str, str, int]], seed: int) -> None:
     """One log, cut at random into frames and pieces with tiny caches: the same bytes, the same signals at the same positions."""
     clock, records = NOW, []
     for i in range(0, len(events), 3):
@@ -157,11 +108,7 @@ def test_state_and_signals_do_not_depend_on_where_frames_and_pieces_are_cut(
     async def both() -> tuple[Bench, Bench, dict, dict]:
         whole = Bench(counting.Users(), MemoryStore())
         await whole.run(records)
-        cut = Bench(
-            counting.Users(),
-            MemoryStore(),
-            fold.Limits(keys=2, steps=3, cache_bytes=400),
-        )
+        cut = Bench(counting.Users(), MemoryStore(), fold.Limits(keys=2, steps=3, cache_bytes=400))
         await cut.run(records, random.Random(seed))
         return whole, cut, await whole.contents(), await cut.contents()
 
@@ -173,20 +120,10 @@ def test_state_and_signals_do_not_depend_on_where_frames_and_pieces_are_cut(
 def test_timers_fire_in_deadline_order_before_the_record_that_passes_them() -> None:
     """Three users fall quiet at different times; a later record passes all deadlines, and they fire first, in order."""
     bench = Bench(counting.Users(), MemoryStore())
-    records = [
-        by_user(0, [("b", "n", NOW + 5), ("a", "n", NOW + 5), ("c", "n", NOW)]),
-        by_user(1, [("d", "last", NOW + 9_000)]),
-    ]
+    records = [by_user(0, [("b", "n", NOW + 5), ("a", "n", NOW + 5), ("c", "n", NOW)]), by_user(1, [("d", "last", NOW + 9_000)])]
     asyncio.run(bench.run(records))
-    late = [
-        (position, note) for position, note in bench.signals() if position.offset == 1
-    ]
-    assert sorted(late) == [
-        ((1, 0, 0), "quiet"),
-        ((1, 0, 1), "quiet"),
-        ((1, 0, 2), "quiet"),
-        ((1, 0, 3), "last"),
-    ]
+    late = [(position, note) for position, note in bench.signals() if position.offset == 1]
+    assert sorted(late) == [((1, 0, 0), "quiet"), ((1, 0, 1), "quiet"), ((1, 0, 2), "quiet"), ((1, 0, 3), "last")]
 
 
 def test_a_range_that_was_applied_is_dropped_when_it_comes_again() -> None:
@@ -194,11 +131,7 @@ def test_a_range_that_was_applied_is_dropped_when_it_comes_again() -> None:
     bench = Bench(counting.Users(), MemoryStore())
     first = [("a", "n", NOW), ("b", "n", NOW), ("c", "n", NOW)]
     again = [*first[1:], ("d", "n", NOW)]
-    records = [
-        by_user(0, first, ("s", 0, 3)),
-        by_user(1, again, ("s", 1, 4), base=1),
-        by_user(2, first, ("s", 0, 3)),
-    ]
+    records = [by_user(0, first, ("s", 0, 3)), by_user(1, again, ("s", 1, 4), base=1), by_user(2, first, ("s", 0, 3))]
     asyncio.run(bench.run(records))
     assert counts_of(bench, ["a", "b", "c", "d"]) == [1, 1, 1, 1]
 
@@ -206,9 +139,7 @@ def test_a_range_that_was_applied_is_dropped_when_it_comes_again() -> None:
 def test_a_record_and_its_repeat_in_one_frame_count_once() -> None:
     """The mark moves while planning, not only after folding."""
     bench = Bench(counting.Users(), MemoryStore())
-    asyncio.run(
-        bench.run([by_user(i, [("a", "n", NOW)], ("s", 0, 1)) for i in range(3)])
-    )
+    asyncio.run(bench.run([by_user(i, [("a", "n", NOW)], ("s", 0, 1)) for i in range(3)]))
     assert counts_of(bench, ["a"]) == [1]
 
 
@@ -262,9 +193,7 @@ def test_poison_is_passed_dead_lettered_and_remembered() -> None:
         assert error.value.position == (0, 1, 0)
         bench.part.condemned[error.value.position] = "RuntimeError: poison"
         await bench.run(records)
-        return bench, decode_partition(
-            (await bench.store.read([bench.part.slot.ledger]))[0]
-        )
+        return bench, decode_partition((await bench.store.read([bench.part.slot.ledger]))[0])
 
     bench, state = asyncio.run(go())
     assert counts_of(bench, ["a", "b"]) == [1, 1]
@@ -274,37 +203,24 @@ def test_poison_is_passed_dead_lettered_and_remembered() -> None:
     assert dict(dead[0].headers)["index"] == b"1"
 
 
-def test_an_unreadable_public_record_is_dead_lettered_whole_and_the_next_counts() -> (
-    None
-):
+def test_an_unreadable_public_record_is_dead_lettered_whole_and_the_next_counts() -> None:
     """Garbage in a public topic: a dead letter with the original bytes, and processing goes on."""
     bench = Bench(counting.Intake(), MemoryStore(), topic="events")
     good = orjson.dumps({"user": "u", "note": "n", "t": NOW})
-    asyncio.run(
-        bench.run(
-            [
-                Record("events", 0, 0, NOW, b"k", b"\xff\x00"),
-                Record("events", 0, 1, NOW, None, good),
-            ]
-        )
-    )
+    asyncio.run(bench.run([Record("events", 0, 0, NOW, b"k", b"\xff\x00"), Record("events", 0, 1, NOW, None, good)]))
     dead = [out for out in bench.sent if out.topic == "dead"]
-    assert [(out.key, out.value, dict(out.headers)["offset"]) for out in dead] == [
-        (b"k", b"\xff\x00", b"0")
-    ]
+    assert [(out.key, out.value, dict(out.headers)["offset"]) for out in dead] == [(b"k", b"\xff\x00", b"0")]
     assert Counter(out.topic for out in bench.sent) == {"dead": 1, "by-user": 1}
 
 
 def test_packed_records_are_split_between_steps_at_a_thousand_signals() -> None:
     """Ranges of the records of one piece follow each other without a gap, and none cuts a step."""
     bench = Bench(counting.Users(), MemoryStore())
-    records = [
-        by_user(0, [(f"u{i}", "same", NOW) for i in range(2 * MAX_SIGNALS + 10)])
-    ]
+    records = [by_user(0, [(f"u{i}", "same", NOW) for i in range(2 * MAX_SIGNALS + 10)])]
     asyncio.run(bench.run(records))
     packed: list[NoteRecord] = [decode_note(out.value) for out in bench.sent]
     assert [len(p.signals) for p in packed] == [MAX_SIGNALS, MAX_SIGNALS, 10]
-    assert all(a.end == b.first for a, b in zip(packed, packed[1:], strict=False))
+    assert all(a.end == b.first for a, b in itertools.pairwise(packed))
     assert tuple(packed[0].first) == (0, 0, 0) and tuple(packed[-1].end) == (1, 0, 0)
 
 
@@ -317,16 +233,12 @@ def test_more_timers_than_memory_holds_all_fire_once() -> None:
     async def go() -> None:
         await bench.run(records[: len(users) // 2])
         again = Bench(counting.Users(), bench.store)
-        await again.run(
-            [*records, by_user(len(records), [("z", "end", NOW + 10_000_000)])]
-        )
+        await again.run([*records, by_user(len(records), [("z", "end", NOW + 10_000_000)])])
 
     asyncio.run(go())
 
     async def quiet() -> int:
-        values = await bench.store.read(
-            [bench.part.slot.key("n", user) for user in users]
-        )
+        values = await bench.store.read([bench.part.slot.key("n", user) for user in users])
         return sum(counting.CountFamily().load(b"", [value]).quiet for value in values)
 
     assert asyncio.run(quiet()) == len(users)
@@ -337,6 +249,4 @@ def test_signals_of_one_key_keep_their_partition() -> None:
     bench = Bench(counting.Users(), MemoryStore())
     asyncio.run(bench.run([by_user(0, [("a", f"n{i}", NOW) for i in range(50)])]))
     for out in bench.sent:
-        assert {hash64(note) % 4 for note in decode_note(out.value).notes} == {
-            out.partition
-        }
+        assert {hash64(note) % 4 for note in decode_note(out.value).notes} == {out.partition}
