@@ -39,8 +39,10 @@ from models.user import Hot, Weight
 
 DAY = 86_400_000
 SIGNUP = TYPES.index("signup")
-STEPS = 254
-"""p is remembered in a byte: mark = 1 + round(STEPS · p); 0 says "not seen yet"."""
+STEPS = 253
+"""p is remembered in a byte: mark = 1 + round(STEPS · p); 0 says "not seen yet" …"""
+FORGOTTEN = 255
+"""… and this one that an exposure was counted with a p that is no longer known."""
 
 AGES = 1_000.0
 """Halvings after which a reader takes nothing to be left; inside of what a double holds."""
@@ -110,7 +112,7 @@ class Interests:
     >>> interests, hot = Interests(settings.load(environ={}).interest), Hot()
     >>> note = Facts("n1", True, "ann", "food", ("bread",))
     >>> mark = interests.shown(hot, note, 1_000, None, 7)
-    >>> interests.engaged(hot, note, 2_000, None, 2.0, mark, TYPES.index("like"), 7, first=True)
+    >>> interests.engaged(hot, note, 2_000, None, 2.0, mark, TYPES.index("like"), 7, first=True, fade=True)
     >>> [(i.kind, i.value, round(i.weight, 2)) for i in interests.strengths(hot, 2_000)]
     [('tag', 'bread', 0.96), ('author', 'ann', 0.72), ('channel', 'food', 0.48)]
 
@@ -228,22 +230,22 @@ class Interests:
         return 1 + mark
 
     def engaged(
-        self, hot: Hot, facts: Facts, t: int, logged: float | None, gain: float, mark: int, by: int, note: int, first: bool
+        self, hot: Hot, facts: Facts, t: int, logged: float | None, gain: float, mark: int, by: int, note: int, first: bool, fade: bool
     ) -> None:
         """An action whose strength exceeds what was done before by `gain` (negative: taken back).
 
-        `mark` is what `shown` returned; -1 when an exposure is known but its mark is not, 0 without one. With the `first`
-        engagement of a note everything before fades by one step, and the exposure's own step is taken back; with a negative gain
-        and `first`, nothing is left of the engagement and the exposure's step counts again.
+        `mark` is what `shown` returned, FORGOTTEN when an exposure is known but not its p, 0 without one. With the `first`
+        action the exposure's own step is taken back (with a negative gain: nothing is left of the engagement, and the exposure's
+        step counts again). `fade`: the note was never engaged with, and everything before fades by one step.
         """
-        if first and gain > 0.0:
+        if fade:
             hot.n += 1
         short, long = self.settle(hot, t)
         base = self.default if logged is None else logit_of(logged)
         p = probability(base + self._own(hot, facts, 1.0 / short, 1.0 / long))
         amount = gain * (1.0 - p)
         if first and mark:
-            before = p if mark < 0 else (mark - 1) / STEPS
+            before = p if mark == FORGOTTEN else (mark - 1) / STEPS
             amount += before if gain > 0.0 else -before
         self._step(hot, facts, t, amount, by, note, short, long, True)
 

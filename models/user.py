@@ -6,10 +6,10 @@
 | `events` | ring of 256 event-id hashes | every signal but impressions (these are known by their note) |
 | `public` | `PUBLIC` rows: the last 64 likes, collects and shares, oldest first; friends' feeds read them | those |
 | `comments` | rows of (note hash, comment hash) behind the ledger's comment counts | comments |
-| `seen0…7` | ring of 2,000 note hashes: exposures, and notes engaged with unseen | exposures |
+| `follows` | follows beyond the 256 in `hot`, a msgpack map | each 64th follow of such a user |
+| `slates` | `Open` slates, not yet settled, in the order of `Hot.slates` | `served`, and when slates are settled |
+| `seen0…3` | ring of 2,000 note hashes: exposures, and notes engaged with unseen | exposures |
 | `ledger0…3` | ring of 5,000 `LEDGER` rows: what was done to a note, one bit an action | engagements |
-| `follows0…1` | follows beyond the 256 in `hot`, msgpack maps | each 64th follow of such a user |
-| `slate0…7` | `Open`: slates not yet settled, written once | `served` |
 
 The object in memory holds what the store holds: ``User.load(parts of dump) == user`` after every signal.
 """
@@ -18,31 +18,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from struct import Struct as Layout
+from struct import unpack
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from config.events import ACTIONS
+from config.records import Slate
 
 VERSION = 1
 
-SEEN, LEDGERS, FOLLOWS, SLATES = 8, 4, 2, 8
-"""chunks of the rings and of the follows beyond `hot`; slates that may stand open"""
+SEEN, LEDGERS = 4, 4
+"""Chunks of the two large rings. A cold user costs a read of every part: few and small enough to rewrite."""
 
 SEEN_PARTS = tuple(f"seen{i}" for i in range(SEEN))
 LEDGER_PARTS = tuple(f"ledger{i}" for i in range(LEDGERS))
-FOLLOWS_PARTS = tuple(f"follows{i}" for i in range(FOLLOWS))
-SLATE_PARTS = tuple(f"slate{i}" for i in range(SLATES))
-PARTS = ("hot", "events", "public", "comments", *SEEN_PARTS, *LEDGER_PARTS, *FOLLOWS_PARTS, *SLATE_PARTS)
+PARTS = ("hot", "events", "public", "comments", "follows", "slates", *SEEN_PARTS, *LEDGER_PARTS)
 """Store keys of a user, in the order of `User.load`."""
 
-AT_SEEN, AT_LEDGER = 4, 4 + SEEN
-AT_FOLLOWS = AT_LEDGER + LEDGERS
-AT_SLATES = AT_FOLLOWS + FOLLOWS
+AT_SEEN = PARTS.index("seen0")
+AT_LEDGER = PARTS.index("ledger0")
 
-HOT, EVENTS, PUBLICS, COMMENTS = 1, 2, 4, 8
+HOT, EVENTS, PUBLICS, COMMENTS, FOLLOWS, SLATES = 1, 2, 4, 8, 16, 32
 """Bits of `User.dirty`: bit i is PARTS[i]."""
+ALL = (1 << len(PARTS)) - 1
 
 
 class Weight(msgspec.Struct, array_like=True, gc=False):
@@ -80,13 +80,12 @@ class Place(msgspec.Struct, array_like=True):
 
 
 class Standing(msgspec.Struct, array_like=True):
-    """A slate that stands open: its body is in part ``slate<k>``."""
+    """A slate that stands open, without its body: what its exposures change."""
 
-    k: int
     until: int
     """epoch ms at which it is settled"""
     marks: bytes
-    """a byte per shown item: 0 not seen yet, else 1 + 254 × the expectation its exposure was counted with"""
+    """a byte per shown item: 0 not seen yet, else what `models.interest` remembers of its exposure"""
 
 
 class Hot(msgspec.Struct, array_like=True):
@@ -137,9 +136,10 @@ class Hot(msgspec.Struct, array_like=True):
     seen_n: int = 0
     ledger_n: int = 0
     slates: list[Standing] = []
-    """oldest first"""
+    """oldest first; the bodies are in part `slates`"""
 
 
+HALF = Layout("<e")
 PLACED = Layout("<hBbbf")
 """A row of `Open.placed`: position (-1 passed over), slot, first source (-1 none), pool tier (-1 none), propensity or weight."""
 
@@ -172,6 +172,18 @@ class Open(msgspec.Struct, array_like=True, frozen=True):
             at = hashes.find(key, at + 1)
         return at >> 3 if 0 <= at < self.shown << 3 else -1
 
+    def digest(self, row: int) -> int:
+        """The note hash of a row."""
+        return int.from_bytes(self.hashes[row << 3 : (row + 1) << 3], "little")
+
+    def digests(self) -> tuple[int, ...]:
+        return unpack(f"<{len(self.hashes) >> 3}Q", self.hashes)
+
+    def weights(self) -> tuple[float, ...]:
+        """Sampling weight of each row: 1 for what was shown."""
+        rows = list(PLACED.iter_unpack(self.placed))
+        return (*(1.0 for _ in rows[: self.shown]), *(row[4] for row in rows[self.shown :]))
+
     def place(self, row: int) -> tuple[int, int, int, int, float]:
         """(position, slot, source, tier, propensity) of a row."""
         return PLACED.unpack_from(self.placed, row * PLACED.size)  # type: ignore[return-value]
@@ -181,24 +193,56 @@ class Open(msgspec.Struct, array_like=True, frozen=True):
         width = len(self.features) // rows if rows else 0
         return self.features[row * width : (row + 1) * width]
 
+    def engage(self, row: int) -> float | None:
+        """p(engage) as predicted: the first of PREDICTED."""
+        width = len(self.predictions) // self.shown
+        p = HALF.unpack_from(self.predictions, row * width)[0] if width else None
+        return p if p == p else None
+
     def expectation(self, row: int) -> bytes:
         """float16 × len(PREDICTED), empty when none was logged."""
         width = len(self.predictions) // self.shown if self.shown else 0
         return self.predictions[row * width : (row + 1) * width]
 
 
-LEDGER = np.dtype([("hash", "<u8"), ("bits", "<u2"), ("comments", "u1")])
-"""A row of the ledger: bit i of `bits` is ACTIONS[i]; comments of this user that stand."""
+LEDGER = np.dtype([("hash", "<u8"), ("bits", "<u2"), ("strange", "<u2"), ("comments", "u1"), ("state", "u1")])
+"""A row of the ledger: bit i of `bits` is ACTIONS[i], of `strange` those of them that came before any exposure; comments of this user
+that stand; `state` is what the first action found, so that what is taken back is told as it was given: see ONCE, FOLLOWED, SLOT."""
 
+ROW = Layout("<HHBB")
+"""A ledger row behind its hash."""
+
+ONCE, FOLLOWED, OWN, SLOT = 1, 2, 4, 3
+"""Bits of a row's `state`: the note was engaged with at some time; its author was followed; is this user; slot << SLOT."""
+
+PUBLIC_ROW = Layout("<QqB")
 PUBLIC = np.dtype([("hash", "<u8"), ("at", "<i8"), ("action", "u1")])
 """A public action: note hash, epoch ms, index in ACTIONS; oldest first."""
 
 BIT = {action: 1 << i for i, action in enumerate(ACTIONS)}
 """Action -> its bit in the ledger."""
 
+
+def opened(slate: Slate, t: int) -> Open:
+    """What is kept of a slate that left the API at `t`."""
+    items = [*slate.items, *slate.passed]
+    return Open(
+        VERSION,
+        slate.request_id,
+        t,
+        len(slate.items),
+        b"".join([item.h.to_bytes(8, "little") for item in items]),
+        b"".join([PLACED.pack(i.p, i.slot, (i.sources & -i.sources).bit_length() - 1, i.tier, i.propensity) for i in items]),
+        slate.feature_set,
+        slate.features,
+        slate.predictions,
+        slate.context,
+    )
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _hot = msgspec.msgpack.Decoder(Hot).decode
-_open = msgspec.msgpack.Decoder(Open).decode
+_slates = msgspec.msgpack.Decoder(list[Open]).decode
 _follows = msgspec.msgpack.Decoder(dict[str, str]).decode
 
 
@@ -215,8 +259,8 @@ class User:
         self.comments = b""
         self.seen: list[bytes] = [b""] * SEEN
         self.ledger: list[bytes] = [b""] * LEDGERS
-        self.follows: list[dict[str, str]] = [{} for _ in range(FOLLOWS)]
-        self.slates: list[Open | None] = [None] * SLATES
+        self.follows: dict[str, str] = {}
+        self.slates: list[Open] = []
 
     @classmethod
     def load(cls, values: Sequence[bytes | None]) -> User:
@@ -227,27 +271,22 @@ class User:
         user.events = [values[1] or b""]
         user.public = values[2] or b""
         user.comments = values[3] or b""
+        user.follows = _follows(values[4]) if values[4] else {}
+        user.slates = _slates(values[5]) if values[5] else []
         user.seen = [value or b"" for value in values[AT_SEEN:AT_LEDGER]]
-        user.ledger = [value or b"" for value in values[AT_LEDGER:AT_FOLLOWS]]
-        user.follows = [_follows(value) if value else {} for value in values[AT_FOLLOWS:AT_SLATES]]
-        user.slates = [_open(value) if value else None for value in values[AT_SLATES:]]
+        user.ledger = [value or b"" for value in values[AT_LEDGER:]]
         return user
 
     def part(self, i: int) -> bytes | None:
-        """The store's value of PARTS[i]."""
+        """The store's value of PARTS[i]; None for one that is empty."""
         if i == 0:
             return _encode(self.hot)
-        if i < AT_SEEN:
-            return (self.events[0], self.public, self.comments)[i - 1] or None
-        if i < AT_LEDGER:
-            return self.seen[i - AT_SEEN] or None
-        if i < AT_FOLLOWS:
+        if i >= AT_LEDGER:
             return self.ledger[i - AT_LEDGER] or None
-        if i < AT_SLATES:
-            follows = self.follows[i - AT_FOLLOWS]
-            return _encode(follows) if follows else None
-        slate = self.slates[i - AT_SLATES]
-        return None if slate is None else _encode(slate)
+        if i >= AT_SEEN:
+            return self.seen[i - AT_SEEN] or None
+        value = (None, self.events[0], self.public, self.comments, self.follows, self.slates)[i]
+        return (value if type(value) is bytes else _encode(value)) if value else None
 
     def dump(self) -> dict[str, bytes | None]:
         """Changed parts (None deletes) and nothing twice: the object is clean afterwards."""
@@ -275,9 +314,9 @@ def decode_hot(value: bytes | None) -> Hot:
     return _hot(value) if value else Hot()
 
 
-def decode_slate(value: bytes) -> Open:
-    """A part ``slate<k>``."""
-    return _open(value)
+def decode_slates(value: bytes | None) -> list[Open]:
+    """Part `slates`."""
+    return _slates(value) if value else []
 
 
 def seen_hashes(values: Iterable[bytes | None]) -> npt.NDArray[np.uint64]:
@@ -295,13 +334,9 @@ def public_actions(value: bytes | None) -> npt.NDArray[np.void]:
     return np.frombuffer(value or b"", PUBLIC)
 
 
-def all_follows(hot: Hot, values: Iterable[bytes | None] = ()) -> dict[str, str]:
-    """Author ids -> notes on which it happened, oldest first: those beyond 256 from the parts `FOLLOWS_PARTS`, then `hot`'s."""
-    follows: dict[str, str] = {}
-    for value in values:
-        if value:
-            follows.update(_follows(value))
-    return follows | hot.follows
+def all_follows(hot: Hot, value: bytes | None = None) -> dict[str, str]:
+    """Author ids -> notes on which it happened, oldest first: those beyond 256 from part `follows`, then `hot`'s."""
+    return (_follows(value) if value else {}) | hot.follows
 
 
 def bits_to_actions(bits: int) -> tuple[str, ...]:
@@ -315,13 +350,11 @@ def bits_to_actions(bits: int) -> tuple[str, ...]:
 
 __all__ = [
     "BIT",
-    "FOLLOWS_PARTS",
     "LEDGER",
     "LEDGER_PARTS",
     "PARTS",
     "PUBLIC",
     "SEEN_PARTS",
-    "SLATE_PARTS",
     "Hot",
     "Open",
     "Place",
@@ -332,7 +365,7 @@ __all__ = [
     "all_follows",
     "bits_to_actions",
     "decode_hot",
-    "decode_slate",
+    "decode_slates",
     "ledger_rows",
     "public_actions",
     "seen_hashes",
