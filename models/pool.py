@@ -1,0 +1,336 @@
+"""The ladder of traffic pools: which notes are shown more, which no longer, and why.
+
+Every published note enters the base tier and is promised its base exposures. Each signal re-evaluates it: promoted as soon as it is likely
+enough to pass the next tier's entry bar, stopped as soon as it is hopeless at its own, held when its quota ends between the two, expired
+when its window ends. The bars are quantiles of the channel's recent notes, so they follow the competition. A note that was stopped is
+judged again whenever late evidence comes.
+
+Decisions see evidence, bars, settings and the stream's clock; nothing else exists for them. A move is data: the caller writes it down.
+
+    base ──promoted──► trial ──promoted──► … ──► top            at most one tier a step
+      │ held             │ stopped, held, expired
+      └──────────────────┴──► promoted or reopened by late evidence
+
+Times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from models.quality import ACTIONS, Bars, Evidence, Prior, Quality, Recent, assess, default_bars
+
+VERSION = 1
+HOUR = 3_600_000
+
+OPEN, HELD, STOPPED, EXPIRED, PAUSED, DELETED = "open", "held", "stopped", "expired", "paused", "deleted"
+
+
+class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rung: section `[[pool.tiers]]` of the settings, explained there."""
+
+    name: str
+    quota: int
+    window_hours: float
+    bar: float
+    promote: float
+    stop: float
+    pace: float
+    boost: float
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `[pool]` of the settings, explained there; `rules` makes and checks one."""
+
+    tiers: tuple[Tier, ...]
+    weights: dict[str, float]
+    prior: Prior
+    base_share: float
+    deliver_hours: float
+    creator_bonus: int
+    creator_notes: int
+    creator_followers: int
+    reopen: float
+    life_hours: float
+    half_life_hours: float
+    optimism: float
+
+    @property
+    def worth(self) -> tuple[float, ...]:
+        """Weights in the order of `ACTIONS`."""
+        return tuple([self.weights.get(name, 0.0) for name in ACTIONS])
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        return tuple([tier.bar for tier in self.tiers])
+
+
+class PoolState(msgspec.Struct, array_like=True, frozen=True):
+    """Where a note stands; fixed and small, part of the note record."""
+
+    tier: int
+    state: str
+    born: int
+    """when it entered the base tier"""
+    entered: int
+    """when it entered this tier"""
+    deadline: int
+    """when this tier's window ends"""
+    start: float
+    """organic exposures at entry into this tier"""
+    base: float
+    """organic exposures it is promised"""
+    seq: int = 0
+    """number of its last move; gap-free"""
+    paused: int = 0
+    """since when it is under review, 0 when it is not"""
+    version: int = VERSION
+
+
+class Move(msgspec.Struct, frozen=True):
+    """One step, with what it was decided on; `state` is the pool after it."""
+
+    seq: int
+    at: int
+    origin: int
+    """tier before"""
+    target: int
+    """tier after"""
+    verdict: str
+    """entered, promoted, held, stopped, expired, reopened, short, paused, resumed, deleted"""
+    probability: float
+    """that the note passes the bar in question"""
+    bar: float
+    """value per exposure it was held against"""
+    quality: Quality
+    evidence: Evidence
+    bars: int
+    """publication number of the bars used"""
+    state: PoolState
+
+
+def rules(section: Mapping[str, Any]) -> Rules:
+    """The settings' `[pool]` as rules. Raises ValueError, which names the setting."""
+    try:
+        made = msgspec.convert(section, Rules)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"setting pool: {error}") from None
+    validate(made)
+    return made
+
+
+def validate(made: Rules) -> None:
+    """Quotas of zero, falling bars, windows that overlap and the like raise ValueError, which names the setting."""
+    if len(made.tiers) < 2:
+        raise ValueError("setting pool.tiers: a ladder has at least two tiers")
+    for i, tier in enumerate(made.tiers):
+        where, before = f"setting pool.tiers[{i}]", made.tiers[i - 1] if i else None
+        if tier.quota <= 0:
+            raise ValueError(f"{where}.quota: wants at least one exposure, got {tier.quota}")
+        if not 0.0 <= tier.bar < 1.0:
+            raise ValueError(f"{where}.bar: is a quantile of recent notes, in [0, 1), got {tier.bar}")
+        if before is None and tier.bar != 0.0:
+            raise ValueError(f"{where}.bar: the base tier is open to all, its bar is 0, got {tier.bar}")
+        if before is not None and tier.bar <= before.bar:
+            raise ValueError(f"{where}.bar: bars rise with the ladder, got {tier.bar} after {before.bar}")
+        if tier.window_hours <= 0.0 or tier.pace <= 0.0 or tier.boost <= 0.0:
+            raise ValueError(f"{where}: window_hours, pace and boost are above zero")
+        if tier.quota > tier.pace * tier.window_hours:
+            raise ValueError(f"{where}.pace: {tier.pace} an hour cannot bring {tier.quota} exposures in {tier.window_hours} hours")
+        if not 0.0 <= tier.stop < tier.promote <= 1.0:
+            raise ValueError(f"{where}.stop: stop < promote, both probabilities, got {tier.stop} and {tier.promote}")
+    if not 0.0 < made.deliver_hours <= made.tiers[0].window_hours:
+        raise ValueError("setting pool.deliver_hours: overlaps the end of the base tier's window (pool.tiers[0].window_hours)")
+    if sum(tier.window_hours for tier in made.tiers) > made.life_hours:
+        raise ValueError("setting pool.life_hours: the tiers' windows together overlap its end")
+    unknown = sorted(set(made.weights) - set(ACTIONS)) or [name for name, worth in made.weights.items() if worth < 0.0]
+    if unknown or not any(made.weights.get(name, 0.0) > 0.0 for name in ACTIONS[1:]):
+        raise ValueError(f"setting pool.weights: wants weights >= 0 of {', '.join(ACTIONS[1:])}; see {', '.join(unknown) or 'all'}")
+    if not 0.0 < made.base_share <= 1.0:
+        raise ValueError("setting pool.base_share: is a share, in (0, 1]")
+    if made.half_life_hours <= 0.0:
+        raise ValueError("setting pool.half_life_hours: is above zero")
+    if not 0.0 <= made.reopen <= 1.0:
+        raise ValueError("setting pool.reopen: is a probability")
+    if made.creator_bonus < 0:
+        raise ValueError("setting pool.creator_bonus: is not below zero")
+    check_prior(made.prior)
+
+
+def check_prior(prior: Prior) -> None:
+    for field in ("slopes", "rates"):
+        table: dict[str, float] = getattr(prior, field)
+        wrong = [name for name in ACTIONS if table.get(name, 0.0) <= 0.0] or sorted(set(table) - set(ACTIONS))
+        if wrong:
+            raise ValueError(f"setting pool.prior.{field}.{wrong[0]}: wants a number above zero for each of {', '.join(ACTIONS)}")
+    for field in ("shape", "rate_strength", "level_strength", "slope_strength", "bar_strength", "window"):
+        if getattr(prior, field) <= 0:
+            raise ValueError(f"setting pool.prior.{field}: is above zero")
+    if not 0.0 <= prior.rho < 1.0:
+        raise ValueError("setting pool.prior.rho: is a correlation, in [0, 1)")
+
+
+# ---------------------------------------------------------------------------------------------------------------- a note's way
+
+
+def enter(now: int, made: Rules, notes: int | None = None, followers: int | None = None, start: float = 0.0) -> PoolState:
+    """A note was published (or passed review for the first time). New creators get a larger base.
+
+    Parameters
+    ----------
+    notes, followers
+        The author's notes so far and followers; None when not told: then no bonus.
+    start
+        Organic exposures the note already has.
+    """
+    new = (notes is not None and notes <= made.creator_notes) or (followers is not None and followers <= made.creator_followers)
+    base = float(made.tiers[0].quota + (made.creator_bonus if new else 0))
+    return PoolState(0, OPEN, now, now, now + ms(made.tiers[0].window_hours), start, base)
+
+
+def decide(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: int) -> Move | None:
+    """What becomes of the note now; None: nothing. Call it after every signal of the note and at its deadline.
+
+    Reads counters that only add up, so the answer does not depend on how exposures were split into signals before it.
+    """
+    if pool.state in (PAUSED, DELETED) or now - pool.born > ms(made.life_hours):
+        return None
+    return judge(pool, evidence, bars, made, now, assess(evidence, bars, made.worth))
+
+
+def judge(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: int, quality: Quality) -> Move | None:
+    """`decide`, when the quality is known already."""
+    tier = made.tiers[pool.tier]
+    own, top = bars.cuts[pool.tier], pool.tier + 1 == len(made.tiers)
+    following = 0.0 if top else quality.above(bars.cuts[pool.tier + 1])
+    used, promised = evidence.exposures - pool.start, evidence.exposures >= pool.base
+
+    def move(verdict: str, probability: float, bar: float, after: PoolState) -> Move:
+        after = msgspec.structs.replace(after, seq=pool.seq + 1)
+        return Move(after.seq, now, pool.tier, after.tier, verdict, probability, bar, quality, evidence, bars.number, after)
+
+    if not top and following > tier.promote:
+        return move("promoted", following, bars.cuts[pool.tier + 1], opened(pool, pool.tier + 1, evidence, made, now))
+    staying = quality.above(own)
+    if pool.state != OPEN:
+        if pool.state != HELD and pool.tier and used < tier.quota and staying > made.reopen:
+            return move("reopened", staying, own, msgspec.structs.replace(pool, state=OPEN, deadline=now + ms(tier.window_hours)))
+        if pool.state == HELD and now >= pool.deadline:
+            return move("expired", staying, own, msgspec.structs.replace(pool, state=EXPIRED))
+        return None
+    if pool.tier == 0:
+        if promised:
+            return move("held" if following >= tier.stop else "stopped", following, bars.cuts[1], closed(pool, following >= tier.stop))
+        if now >= pool.deadline:
+            return move("short", following, bars.cuts[1], msgspec.structs.replace(pool, deadline=now + ms(tier.window_hours)))
+        return None
+    if promised and staying < tier.stop:
+        return move("stopped", staying, own, closed(pool, False))
+    if used >= tier.quota:
+        return move("held", following, own if top else bars.cuts[pool.tier + 1], closed(pool, True))
+    if now >= pool.deadline:
+        return move("expired", staying, own, msgspec.structs.replace(pool, state=EXPIRED))
+    return None
+
+
+def opened(pool: PoolState, tier: int, evidence: Evidence, made: Rules, now: int) -> PoolState:
+    deadline = now + ms(made.tiers[tier].window_hours)
+    return msgspec.structs.replace(pool, tier=tier, state=OPEN, entered=now, deadline=deadline, start=evidence.exposures)
+
+
+def closed(pool: PoolState, held: bool) -> PoolState:
+    return msgspec.structs.replace(pool, state=HELD if held else STOPPED)
+
+
+def pause(pool: PoolState, now: int) -> PoolState:
+    """Sent to review in the middle of a tier: nothing is decided and nothing shown until `resume`."""
+    return pool if pool.state in (PAUSED, DELETED) else msgspec.structs.replace(pool, state=PAUSED, paused=now, seq=pool.seq + 1)
+
+
+def resume(pool: PoolState, now: int) -> PoolState:
+    """Back from review: the tier goes on where it stood, its window later by the time away. The next signal decides what is due."""
+    if pool.state != PAUSED:
+        return pool
+    away = now - pool.paused
+    moved = {"born": pool.born + away, "entered": pool.entered + away, "deadline": pool.deadline + away}
+    return msgspec.structs.replace(pool, state=OPEN, paused=0, seq=pool.seq + 1, **moved)
+
+
+def delete(pool: PoolState) -> PoolState:
+    """Deleted or rejected: out of every pool for good."""
+    return pool if pool.state == DELETED else msgspec.structs.replace(pool, state=DELETED, seq=pool.seq + 1)
+
+
+def next_deadline(pool: PoolState) -> int | None:
+    """When `decide` has to be called though no signal comes; None: never."""
+    return pool.deadline if pool.state in (OPEN, HELD) else None
+
+
+# --------------------------------------------------------------------------------------------------------------- what it is shown
+
+
+class Need(msgspec.Struct, array_like=True, frozen=True):
+    """Exposures a note should get within the next hour."""
+
+    due: float
+    """owed to the promise: comes before everything else"""
+    want: float
+    """of use to the note's tier, `due` included: goes by score"""
+
+
+NOTHING = Need(0.0, 0.0)
+
+
+def need(pool: PoolState, exposures: float, made: Rules, now: int) -> Need:
+    """How many exposures the note should still get now. What is under way already (served, not yet seen) counts as an exposure here.
+
+    The promise is paced evenly over `deliver_hours` and follows the note whatever its tier; a tier's pace is an allowance that grows
+    with the time in it, so that an hour without traffic is made good later.
+    """
+    if pool.state in (PAUSED, DELETED) or now - pool.born > ms(made.life_hours):
+        return NOTHING
+    owed = pool.base * min(1.0, ((now - pool.born) / HOUR + 1.0) / made.deliver_hours)
+    due = max(0.0, owed - exposures)
+    if pool.state != OPEN:
+        return Need(due, due)
+    tier = made.tiers[pool.tier]
+    quota = float(tier.quota) if pool.tier else pool.base - pool.start
+    allowed = min(quota, tier.pace * ((now - pool.entered) / HOUR + 1.0))
+    return Need(due, max(due, allowed - (exposures - pool.start)))
+
+
+EPOCH = 1_704_067_200_000
+"""2024-01-01: the landmark from which scores fade forward"""
+
+
+def score(pool: PoolState, quality: Quality, made: Rules) -> float:
+    """Order of placement among pool notes, higher first: log of (mean + optimism x sd), times the tier's boost, fading by half-life.
+
+    Forward decay: instead of old notes losing, new ones start higher, so the order never has to be swept and needs no clock.
+    """
+    fade = math.log(2.0) * (pool.born - EPOCH) / (made.half_life_hours * HOUR)
+    return quality.log + made.optimism * quality.sd + math.log(made.tiers[pool.tier].boost) + fade
+
+
+def first_bars(channel: str, made: Rules) -> Bars:
+    """The bars of the settings, until the first ones come for a channel."""
+    return default_bars(channel, made.prior, made.worth, made.quantiles)
+
+
+def publish(recent: Recent, made: Rules) -> Bars:
+    """A channel's next bars, from what its recent notes did."""
+    return recent.bars(made.prior, made.worth, made.quantiles)
+
+
+def ms(hours: float) -> int:
+    return int(hours * HOUR)
+
+
+__all__ = [
+    "Move", "Need", "PoolState", "Rules", "Tier", "decide", "delete", "enter", "first_bars", "need", "next_deadline", "pause",
+    "publish", "resume", "rules", "score", "validate",
+]  # fmt: skip
