@@ -126,6 +126,7 @@ class Users(Section, frozen=True):
     comments: int
     public: int
     signup_tags: int
+    slates: int
     slate_minutes: float
 
 
@@ -170,6 +171,39 @@ class Api(Section, frozen=True):
     drain_s: float
 
 
+class Notes(Section, frozen=True):
+    heat_half_lives_h: tuple[float, ...]
+    tags: int
+    history: int
+    unknown_hours: float
+    facts_step: float
+    look_least: int
+    look_share: float
+    follower_lift: float
+    title_bytes: int
+    body_bytes: int
+    url_bytes: int
+    images: int
+    products: int
+    channels: int
+    points: dict[str, float]
+
+
+class Lists(Section, frozen=True):
+    head: int
+    pool_head: int
+    hot_head: int
+    popular_half_life_h: float
+    popular_seed: float
+    popular_step: float
+    quality_share: float
+    hot_half_life_h: float
+    hot_weight: float
+    hot_step: float
+    placement_step: float
+    bars_seconds: float
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All sections; see `default.toml` for what each setting means."""
 
@@ -181,6 +215,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interest: Interest
     feed: Feed
     api: Api
+    notes: Notes
+    lists: Lists
 
 
 SECRET = {"sasl_password", "keys", "url"}
