@@ -132,7 +132,7 @@ class Interests:
 
     def growth(self, hot: Hot, now: int) -> tuple[float, float]:
         """How much larger a step is written now than it is: kept sums divided by these are weights."""
-        elapsed = (now if now > hot.last_seen else hot.last_seen) - hot.origin if hot.origin else 0
+        elapsed = (max(hot.last_seen, now)) - hot.origin if hot.origin else 0
         return (
             2.0 ** min(hot.n * self.short_bits + elapsed / self.short_ms - hot.short_mark, AGES),
             2.0 ** min(hot.n * self.long_bits + elapsed / self.long_ms - hot.long_mark, AGES),
@@ -141,7 +141,7 @@ class Interests:
     def settle(self, hot: Hot, t: int) -> tuple[float, float]:
         """`growth` for a writer: begins the user's time, and moves landmarks when there is no room left."""
         last = hot.last_seen
-        now = t if t > last else last
+        now = max(last, t)
         if not hot.origin:
             hot.origin = now
         elapsed = now - hot.origin

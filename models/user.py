@@ -17,6 +17,7 @@ The object in memory holds what the store holds: ``User.load(parts of dump) == u
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isnan
 from struct import Struct as Layout
 from struct import unpack
 
@@ -186,7 +187,7 @@ class Open(msgspec.Struct, array_like=True, frozen=True):
 
     def place(self, row: int) -> tuple[int, int, int, int, float]:
         """(position, slot, source, tier, propensity) of a row."""
-        return PLACED.unpack_from(self.placed, row * PLACED.size)  # type: ignore[return-value]
+        return PLACED.unpack_from(self.placed, row * PLACED.size)
 
     def features_of(self, row: int) -> bytes:
         rows = len(self.hashes) >> 3
@@ -196,8 +197,8 @@ class Open(msgspec.Struct, array_like=True, frozen=True):
     def engage(self, row: int) -> float | None:
         """p(engage) as predicted: the first of PREDICTED."""
         width = len(self.predictions) // self.shown
-        p = HALF.unpack_from(self.predictions, row * width)[0] if width else None
-        return p if p == p else None
+        p = HALF.unpack_from(self.predictions, row * width)[0] if width >= HALF.size else None
+        return None if p is None or isnan(p) else p
 
     def expectation(self, row: int) -> bytes:
         """float16 × len(PREDICTED), empty when none was logged."""
