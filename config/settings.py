@@ -204,6 +204,46 @@ class Lists(Section, frozen=True):
     bars_seconds: float
 
 
+class PoolTier(Section, frozen=True):
+    name: str
+    quota: int
+    window_hours: float
+    bar: float
+    promote: float
+    stop: float
+    pace: float
+    boost: float
+
+
+class PoolPrior(Section, frozen=True):
+    slopes: dict[str, float]
+    rates: dict[str, float]
+    rho: float
+    shape: float
+    rate_strength: float
+    level_strength: float
+    slope_strength: float
+    bar_strength: float
+    window: int
+
+
+class Pool(Section, frozen=True):
+    """Checked further, and made into what decisions take, by `models.pool.rules`."""
+
+    base_share: float
+    deliver_hours: float
+    creator_bonus: int
+    creator_notes: int
+    creator_followers: int
+    reopen: float
+    life_hours: float
+    half_life_hours: float
+    optimism: float
+    weights: dict[str, float]
+    prior: PoolPrior
+    tiers: tuple[PoolTier, ...]
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All sections; see `default.toml` for what each setting means."""
 
@@ -217,6 +257,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: Api
     notes: Notes
     lists: Lists
+    pool: Pool
 
 
 SECRET = {"sasl_password", "keys", "url"}
