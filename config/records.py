@@ -44,7 +44,7 @@ class Source(msgspec.Struct, array_like=True, frozen=True):
         return f"{self.log}/{self.topic}/{self.partition}"
 
 
-class Signal(msgspec.Struct, array_like=True, tag_field="tag"):
+class Signal(msgspec.Struct, array_like=True, tag_field="tag", gc=False):
     """What all signals begin with: the source position that produced it (0, 0, 0 when the writer is the API)."""
 
     o: int = 0

@@ -14,6 +14,8 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from config.keys import Slot, partition_of
 from config.records import (
     MAX_BYTES,
@@ -136,14 +138,18 @@ class Collector:
         self.clear()
 
     def clear(self) -> None:
-        self.buckets: dict[tuple[str, int], Bucket] = {}
+        self.buckets: dict[str, dict[int, Bucket]] = {}
         self.public: list[Outgoing] = []
         self.timers: dict[bytes, int | None] = {}
 
     def bucket(self, topic: str, partition: int) -> Bucket:
-        bucket = self.buckets.get((topic, partition))
+        """Where signals for that partition gather."""
+        buckets = self.buckets.get(topic)
+        if buckets is None:
+            buckets = self.buckets[topic] = {}
+        bucket = buckets.get(partition)
         if bucket is None:
-            bucket = self.buckets[topic, partition] = Bucket(topic, partition, self.part.piece_first)
+            bucket = buckets[partition] = Bucket(topic, partition, self.part.piece_first)
         elif len(bucket.signals) >= MAX_SIGNALS:
             part = self.part
             last = bucket.signals[-1]
@@ -152,20 +158,22 @@ class Collector:
                 bucket.close(Position(part.offset, part.index, part.step))
         return bucket
 
-    def tell(self, topic: str, digest: int, signal: Signal, note: Any = None) -> None:
+    def tell(self, topic: str, digest: int, signal: Any, note: Any = None) -> None:
         part = self.part
         bucket = self.bucket(topic, digest % part.counts[topic])
-        signal.o, signal.i, signal.s = part.offset - part.base, part.index, part.step
+        signal.o = part.offset - part.base
+        signal.i = part.index
+        signal.s = part.step
         if note is not None:
             name = note if type(note) is str else note.id
             place = bucket.places.get(name)
             if place is None:
                 place = bucket.places[name] = len(bucket.table)
                 bucket.table.append(note)
-            signal.n = place  # type: ignore[attr-defined]
+            signal.n = place
         bucket.signals.append(signal)
 
-    def everywhere(self, topic: str, signal: Signal) -> None:
+    def everywhere(self, topic: str, signal: Any) -> None:
         part = self.part
         signal.o, signal.i, signal.s = part.offset - part.base, part.index, part.step
         for partition in range(part.counts[topic]):
@@ -190,10 +198,11 @@ class Collector:
     def packed(self, source: Source, base: int, end: Position, appended: int) -> list[Outgoing]:
         """All records of the piece, whole."""
         out = self.public
-        for bucket in self.buckets.values():
-            bucket.close(end)
-            for first, last, table, signals in bucket.ready:
-                out.extend(pack(bucket, source, base, first, last, appended, table, signals))
+        for buckets in self.buckets.values():
+            for bucket in buckets.values():
+                bucket.close(end)
+                for first, last, table, signals in bucket.ready:
+                    out.extend(pack(bucket, source, base, first, last, appended, table, signals))
         return out
 
 
@@ -222,23 +231,25 @@ def dead_letter(record: Record, index: int, reason: str, message: str) -> Outgoi
     return Outgoing("dead", None, record.key, record.value, headers)
 
 
-SIGNAL, END, REJECT = 0, 1, 2
+SEGMENT, END, REJECT = 0, 1, 2
+
+
+class Segment:
+    """Signals of one record that are planned: from place `at` up to `stop`, with what each reads."""
+
+    __slots__ = ("at", "batch", "first", "record", "stop", "wants")
+
+    def __init__(self, record: Record, batch: Batch, first: int) -> None:
+        self.record, self.batch, self.first, self.at, self.stop = record, batch, first, first, first
+        self.wants: list[tuple[StateKey, ...]] = []
+        """of places `first` up to `stop`"""
 
 
 class Partition:
     """One partition of one stage, ahead of the store by what is not yet cut. See the module's docstring."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        slot: Slot,
-        source: Source,
-        counts: Mapping[str, int],
-        limits: Limits = DEFAULT_LIMITS,
-        readable: Iterable[int] = READABLE,
-    ) -> None:
+    def __init__(self, stage: Stage, slot: Slot, source: Source, counts: Mapping[str, int], limits: Limits = DEFAULT_LIMITS) -> None:
         self.stage, self.slot, self.source, self.counts, self.limits = (stage, slot, source, counts, limits)
-        self.readable = frozenset(readable)
         self.partition = slot.partition
         self.timed = stage.timed
         self.out = Collector(self)
@@ -269,7 +280,7 @@ class Partition:
         self.touched: dict[StateKey, Any] = {}
         self.pending: deque[Record] = deque()
         self.current: tuple[Record, Batch, int] | None = None
-        self.steps: list[tuple[Any, ...]] = []
+        self.steps: list[tuple[int, Any]] = []
         # Ahead of `state.marks` by what is planned: a record and its repeat may be planned together.
         self.planned_marks = {name: Position(*mark) for name, mark in self.state.marks.items()}
         self.offset, self.index, self.step = at
@@ -347,7 +358,7 @@ class Partition:
 
     def plan(self) -> Need:
         """Choose the next piece; returns what must be read for it."""
-        stage, limits, objects, touched = (self.stage, self.limits, self.objects, self.touched)
+        stage, limits, objects, touched, weights = self.stage, self.limits, self.objects, self.touched, self.weights
         steps = self.steps
         wanted: dict[StateKey, None] = {}
         lookups: list[int] = []
@@ -356,54 +367,55 @@ class Partition:
         keys = sum(parts_of[family] for family, _ in touched)
         size = 0
         clock = self.state.clock
-        room = self.max_steps - self.done_steps - len(steps)
-        if steps:  # a fold that stopped early: what it still needs
-            for item in steps:
-                if item[0] == SIGNAL:
-                    for key in item[6]:
-                        planned[key] = None
-                    if item[3].t is not None and item[3].t > clock:
-                        clock = item[3].t
+        timed = self.timed
+        room = self.max_steps - self.done_steps
+        for kind, item in steps:  # a fold that stopped early: what it still needs
+            if kind == SEGMENT:
+                room -= item.stop - item.at
+                for wants in item.wants[item.at - item.first :]:
+                    planned.update(dict.fromkeys(wants))
+                if timed:
+                    clock = max(clock, max((s.t for s in item.batch.signals[item.at : item.stop] if s is not None), default=0))
         while room > 0 and keys < limits.keys and size < limits.bytes and (self.current or self.pending):
             if self.current is None:
                 record = self.pending.popleft()
                 try:
-                    batch = stage.decode(record)
-                    if batch.source is not None:
-                        batch = self.below_marks_dropped(batch)
-                except Unreadable:
-                    raise
+                    batch = self.decoded(record)
                 except Reject as reject:
-                    steps.append((REJECT, record, reject.reason, reject.message, reject.index or 0))
-                    steps.append((END, record, None, None, record.timestamp))
-                    continue
-                except Exception as error:  # noqa: BLE001 - whatever a decoder raises is a property of the record
-                    steps.append((REJECT, record, "fold_error", f"cannot decode: {error}", 0))
-                    steps.append((END, record, None, None, record.timestamp))
+                    steps.append((REJECT, (record, reject.reason, reject.message, reject.index or 0)))
+                    steps.append((END, (record, None, None, record.timestamp)))
                     continue
                 start = self.index if record.offset == self.offset else 0
                 lookups.extend(stage.lookups(batch))
                 self.current = (record, batch, start)
             record, batch, i = self.current
             signals, table, reads = batch.signals, batch.table, stage.reads
-            n = len(signals)
-            while i < n and room > 0 and keys < limits.keys and size < limits.bytes:
+            segment = Segment(record, batch, i)
+            n, add = min(len(signals), i + room), segment.wants.append
+            top = clock
+            while i < n and keys < limits.keys and size < limits.bytes:
                 signal = signals[i]
-                if signal is not None:
-                    wants = reads(signal, table)
-                    for key in wants:
-                        if key not in planned:
-                            planned[key] = None
-                            if key not in touched:
-                                keys += parts_of[key[0]]
-                                size += self.weights.get(key, 600)
-                    steps.append((SIGNAL, record, i, signal, table, batch.appended, wants))
-                    if signal.t is not None and signal.t > clock:
-                        clock = signal.t
-                    room -= 1
                 i += 1
-            if i >= n:
-                steps.append((END, record, batch.source, batch.end, batch.appended))
+                if signal is None:
+                    add(())
+                    continue
+                wants = reads(signal, table)
+                add(wants)
+                for key in wants:
+                    if key not in planned:
+                        planned[key] = None
+                        if key not in touched:
+                            keys += parts_of[key[0]]
+                            size += weights.get(key, 600)
+                if timed and signal.t > top:
+                    top = signal.t
+            clock = top
+            room -= i - segment.first
+            segment.stop = i
+            if i > segment.first:
+                steps.append((SEGMENT, segment))
+            if i >= len(signals):
+                steps.append((END, (record, batch.source, batch.end, batch.appended)))
                 self.current = None
             else:
                 self.current = (record, batch, i)
@@ -417,6 +429,21 @@ class Partition:
                 wanted[key] = None
         prefixes = self.prefixes
         return Need(list(wanted), [prefix + key for family, key in wanted for prefix in prefixes[family]], lookups)
+
+    def decoded(self, record: Record) -> Batch:
+        """The record's batch, without what the marks drop. Raises `Reject`, and `Unreadable` for a version of the future."""
+        try:
+            batch = self.stage.decode(record)
+        except Reject:
+            raise
+        except Exception as error:
+            if record.topic in PACKED and (version := version_of(record.value)) not in READABLE:
+                raise Unreadable(
+                    f"{record.topic}/{record.partition} holds records of version {version} from offset {record.offset} on, this program "
+                    f"reads {READABLE}: readers change before writers; run the newer release here"
+                ) from None
+            raise Reject("fold_error", f"cannot decode: {error}") from error
+        return batch if batch.source is None else self.below_marks_dropped(batch)
 
     def below_marks_dropped(self, batch: Batch) -> Batch:
         """The batch without the signals whose source positions were applied already (None in their place keeps the index)."""
@@ -446,58 +473,78 @@ class Partition:
 
     def fold(self) -> None:
         """Fold what was planned; stops early where a timer's object is not in memory. Raises `FoldError`."""
-        steps, stage, out, objects, touched, state = (self.steps, self.stage, self.out, self.objects, self.touched, self.state)
-        fold, timed = stage.fold, self.timed
+        steps, state = self.steps, self.state
         done = 0
         try:
-            for item in steps:
-                kind = item[0]
-                if kind == SIGNAL:
-                    _, record, index, signal, table, appended, wants = item
-                    if record.offset != self.offset or index != self.index:
-                        self.offset, self.index, self.step = record.offset, index, 0
-                    self.record, self.appended = record, appended
-                    t = signal.t
-                    if t is not None and t > state.clock and timed:
-                        if not self.fire_until(t):
-                            break
-                        state.clock = t
-                    self.now = state.clock
-                    position = (self.offset, self.index, self.step)
-                    if (self.skips or self.condemned) and self.passed_over(Position(*position)):
-                        pass
-                    else:
-                        loaded = [objects[key] for key in wants]
-                        for key, value in zip(wants, loaded):
-                            touched[key] = value
-                        fold(self, out, signal, table, *loaded)
-                    self.done_steps += 1
-                    self.index += 1
-                    self.step = 0
+            for kind, item in steps:
+                if kind == SEGMENT:
+                    if not self.fold_segment(item):
+                        break
                 elif kind == END:
-                    _, record, source, end, appended = item
+                    record, source, end, appended = item
                     if source is not None:
-                        name = source.name
-                        mark = state.marks.get(name)
-                        if mark is None or tuple(end) > tuple(mark):
-                            state.marks[name] = (end.offset, end.index, end.step)
+                        mark = state.marks.get(source.name)
+                        if mark is None or end > mark:
+                            state.marks[source.name] = (end.offset, end.index, end.step)
                     if self.timed and appended > state.appended:
                         state.appended = appended
                     self.folded.append(appended)
                     self.offset, self.index, self.step = record.offset + 1, 0, 0
                     self.done_steps += 1
                 else:
-                    _, record, reason, message, index = item
-                    self.record, self.offset = record, record.offset
-                    self.index = index
-                    out.dead(reason, message)
+                    self.record, reason, message, self.index = item
+                    self.offset = self.record.offset
+                    self.out.dead(reason, message)
                 done += 1
-        except (FoldError, Unreadable):
+        except FoldError:
             raise
         except Exception as error:
             raise FoldError(Position(self.offset, self.index, self.step), error) from error
         finally:
             del steps[:done]
+
+    def fold_segment(self, segment: Segment) -> bool:
+        """Fold a run of signals; False when it stopped before its end, with `segment.at` at the first that is not folded."""
+        out, objects, touched, state, timed, fold = self.out, self.objects, self.touched, self.state, self.timed, self.stage.fold
+        record, batch, at = segment.record, segment.batch, segment.at
+        signals, table, wanted, shift = batch.signals, batch.table, segment.wants, segment.first
+        offset = record.offset
+        if offset != self.offset:
+            self.offset, self.index, self.step = offset, at, 0
+        self.record, self.appended = record, batch.appended
+        try:
+            for at in range(at, segment.stop):
+                signal = signals[at]
+                if signal is None:
+                    continue
+                if at != self.index:
+                    self.index, self.step = at, 0
+                if timed and signal.t > state.clock:
+                    if not self.fire_until(signal.t):
+                        return False
+                    state.clock = signal.t
+                self.now = state.clock
+                if (self.skips or self.condemned) and self.passed_over(Position(offset, at, self.step)):
+                    self.step = 0
+                    self.index = at + 1
+                    continue
+                wants = wanted[at - shift]
+                if len(wants) == 1:
+                    key = wants[0]
+                    loaded = touched[key] = objects[key]
+                    fold(self, out, signal, table, loaded)
+                else:
+                    for key in wants:
+                        touched[key] = objects[key]
+                    fold(self, out, signal, table, *[objects[key] for key in wants])
+                self.step = 0
+                self.index = at + 1
+        finally:
+            self.done_steps += at - segment.at
+            segment.at = at
+        self.done_steps += 1
+        segment.at = segment.stop
+        return True
 
     def fire_until(self, clock: int) -> bool:
         """Fire what is due, in (deadline, key) order; False when an object must be read first."""
@@ -604,6 +651,15 @@ class Partition:
         while self.weight > self.limits.cache_bytes and objects:
             key, _ = objects.popitem(last=False)
             self.weight -= weights.pop(key, 0)
+
+
+def version_of(value: bytes | None) -> Any:
+    """The version an internal record begins with; None when it is no record at all."""
+    try:
+        decoded = msgspec.msgpack.decode(value or b"")
+    except msgspec.DecodeError:
+        return READABLE[0]
+    return decoded[0] if isinstance(decoded, list) and decoded else READABLE[0]
 
 
 Send = Callable[[list[Outgoing]], Awaitable[None]]
