@@ -38,17 +38,11 @@ class Slot(NamedTuple):
 
     @property
     def tag(self) -> bytes:
-        return (
-            f"{{{self.prefix}.{self.generation}.{self.stage}{self.partition}}}".encode()
-        )
+        return f"{{{self.prefix}.{self.generation}.{self.stage}{self.partition}}}".encode()
 
     def key(self, kind: str, key: bytes | str = b"") -> bytes:
         """``{tag}:<kind>:<key>``; `key` may hold any bytes, since the hash tag ends before it."""
-        return b"%s:%s:%s" % (
-            self.tag,
-            kind.encode(),
-            key.encode() if isinstance(key, str) else key,
-        )
+        return b"%s:%s:%s" % (self.tag, kind.encode(), key.encode() if isinstance(key, str) else key)
 
     @property
     def checkpoint(self) -> bytes:

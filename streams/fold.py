@@ -34,6 +34,7 @@ from config.records import (
 )
 from store.base import Store
 from store.layout import PartitionState, checkpoint_bytes, decode_partition, encode_partition
+from streams.dead import letter
 from streams.stage import Batch, Record, Reject, Stage, StateKey
 
 PACKED: dict[str, Any] = {
@@ -182,10 +183,11 @@ class Collector:
     def publish(self, topic: str, key: bytes, value: bytes) -> None:
         self.public.append(Outgoing(topic, None, key, value))
 
-    def dead(self, reason: str, message: str) -> None:
-        record = self.part.record
-        assert record is not None
-        self.public.append(dead_letter(record, self.part.index, reason, message))
+    def dead(self, reason: str, message: str, index: int | None = None) -> None:
+        part = self.part
+        assert part.record is not None
+        key, value, headers = letter(part.record, part.source.topic, part.index if index is None else index, reason, message)
+        self.public.append(Outgoing("dead", None, key, value, headers))
         self.count("dead", reason)
 
     def timer(self, family: str, key: bytes, deadline: int | None) -> None:
@@ -222,13 +224,6 @@ def pack(
                     *pack(bucket, source, base, place, end, appended, table, signals[cut:]),
                 ]
     return [Outgoing(bucket.topic, bucket.partition, None, value)]
-
-
-def dead_letter(record: Record, index: int, reason: str, message: str) -> Outgoing:
-    """What could not be processed: the original bytes, and where and why in the headers."""
-    place = {"reason": reason, "topic": record.topic, "partition": record.partition, "offset": record.offset, "index": index}
-    headers = tuple((name, str(value).encode()) for name, value in (*place.items(), ("message", message[:500])))
-    return Outgoing("dead", None, record.key, record.value, headers)
 
 
 SEGMENT, END, REJECT = 0, 1, 2
@@ -420,8 +415,8 @@ class Partition:
             else:
                 self.current = (record, batch, i)
         for member in self.due_members(clock, limits.keys):
-            family, _, key = member.partition(b":")
-            planned[family.decode(), key] = None
+            name, _, rest = member.partition(b":")
+            planned[name.decode(), rest] = None
         for key in planned:
             if key in objects:
                 objects.move_to_end(key)

@@ -120,10 +120,12 @@ class Local:
 
 async def refold(
     stage: Stage, manifest: Manifest, topic: str, source: Source, records: Iterable[Record], store: Store, first: int = 0
-) -> None:
-    """Fold one recorded partition again into `store`, output switched off."""
+) -> list[fold.Outgoing]:
+    """Fold one recorded partition again into `store`; what it would have sent is returned instead."""
+    sent: list[fold.Outgoing] = []
 
-    async def nowhere(records: list[fold.Outgoing]) -> None: ...
+    async def keep(records: list[fold.Outgoing]) -> None:
+        sent.extend(records)
 
     slot = manifest.at(slot_stage(stage.name, topic), source.partition)
     await store.commit(slot, None, checkpoint_bytes(source.log, Position(first)), {}, {})
@@ -133,6 +135,7 @@ async def refold(
     while part.waiting:
         await fold.step(part, store)
         if part.full:
-            await fold.commit(part, store, nowhere)
+            await fold.commit(part, store, keep)
     if part.uncut:
-        await fold.commit(part, store, nowhere)
+        await fold.commit(part, store, keep)
+    return sent

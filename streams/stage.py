@@ -79,8 +79,11 @@ class Out(Protocol):
     def publish(self, topic: str, key: bytes, value: bytes) -> None:
         """A record of its own to a public topic ("transitions")."""
 
-    def dead(self, reason: str, message: str) -> None:
-        """The record (or the place in it) under work goes to `dead`, with its original bytes."""
+    def dead(self, reason: str, message: str, index: int | None = None) -> None:
+        """The record (or the place in it) under work goes to `dead`, with its original bytes.
+
+        `index` is the place in the record's array, where that is not the index of the position.
+        """
 
     def timer(self, family: str, key: bytes, deadline: int | None) -> None:
         """Sets, moves or clears the one timer of (family, key); fires when the clock reaches `deadline` (ms)."""
