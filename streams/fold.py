@@ -371,6 +371,8 @@ class Partition:
                     planned.update(dict.fromkeys(wants))
                 if timed:
                     clock = max(clock, max((s.t for s in item.batch.signals[item.at : item.stop] if s is not None), default=0))
+        if self.current:  # a record that the piece before ended in
+            lookups.extend(stage.lookups(self.current[1]))
         while room > 0 and keys < limits.keys and size < limits.bytes and (self.current or self.pending):
             if self.current is None:
                 record = self.pending.popleft()

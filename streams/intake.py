@@ -17,7 +17,7 @@ from config.keys import hash64
 from config.notes import Note, decode_notes, deleted_note, patch_of
 from config.notes import id_of as note_change_id
 from config.records import Act, Extra, Facts, NoteChange, Personalize
-from config.settings import Events, digest
+from config.settings import Settings, digest
 from streams.dead import RETRIED
 from streams.stage import Batch, Family, Out, Part, Record, StateKey
 
@@ -61,9 +61,10 @@ class Intake:
     timed: ClassVar[bool] = False
     wants_facts: ClassVar[bool] = True
 
-    def __init__(self, settings: Events) -> None:
-        self.rules = EventRules(settings.aliases, settings.max_record_bytes)
-        self.settings_hash = digest(settings)
+    def __init__(self, settings: Settings) -> None:
+        events = settings.events
+        self.rules = EventRules(events.aliases, events.max_record_bytes)
+        self.settings_hash = digest(events)
 
     # ---------------------------------------------------------------------------------------------------------- decode
 

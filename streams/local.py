@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from config.records import START, Position, Source
 from config.settings import Settings
 from config.topics import STAGES, TOPICS, full
@@ -83,7 +85,9 @@ class Local:
         if "intake" in self.stages:
             from streams.facts import FactsCache
 
-            self.resolve_facts = FactsCache(self.store, self.settings, self.manifest.slot)
+            # Nothing else runs meanwhile: who is not known now will not be known in 100 ms.
+            events = structs.replace(self.settings.events, unknown_note_wait_ms=0)
+            self.resolve_facts = FactsCache(self.store, structs.replace(self.settings, events=events), self.manifest.slot)
             self.resolve = self.facts
         self.begun = True
 
