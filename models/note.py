@@ -141,8 +141,8 @@ class Note(msgspec.Struct, array_like=True):
     """scores last told to the lists: popularity, hot, recency, placement; None: in none of them"""
     told_tier: int = -1
     """tier of the pool lists that hold the note"""
-    engaged_told: int = -1
-    """`engaged` of the facts as written"""
+    engaged_told: int = 0
+    """`engaged` in the facts"""
     timer: int = 0
     """the deadline that is set, 0 none"""
 
@@ -194,6 +194,8 @@ class Rules(msgspec.Struct, frozen=True):
     look_share: float
     follower_lift: float
     facts_step: float
+    worth: tuple[float, ...]
+    """`models.pool.Rules.worth`"""
     pool: pool.Rules
 
 
@@ -224,6 +226,7 @@ def rules(notes: Notes, section: Lists, made: pool.Rules) -> Rules:
         look_share=notes.look_share,
         follower_lift=notes.follower_lift,
         facts_step=notes.facts_step,
+        worth=made.worth,
         pool=made,
     )
 
@@ -328,7 +331,8 @@ def facts_lag(note: Note, rules: Rules) -> bool:
 
 
 def facts_of(note: Note) -> Facts:
-    return Facts(note.id, True, note.author, note.channel, note.tags, engaged(note), note.lat, note.lon, note.city)
+    """A function of the state, whenever it is written: `engaged` is the count as it was last let out."""
+    return Facts(note.id, True, note.author, note.channel, note.tags, note.engaged_told, note.lat, note.lon, note.city)
 
 
 # --------------------------------------------------------------------------------------------------------------------- quality
@@ -378,7 +382,7 @@ def look(note: Note, bars: quality.Bars, prior: float, rules: Rules, now: int) -
     """The note's quality as of now, and what becomes of it in the pools. `prior`: log value of a note nothing is known of."""
     made = rules.pool
     evidence = evidence_of(note, bars, rules)
-    found = quality.assess(evidence, bars, made.worth)
+    found = quality.assess(evidence, bars, rules.worth)
     note.quality, note.prior = (found.log, found.sd), prior
     place, move = note.pool, None
     if place is not None and place.state not in (pool.PAUSED, pool.DELETED) and now - place.born <= made.life_hours * HOUR:
@@ -481,7 +485,7 @@ def rate_of(note: Note, rules: Rules) -> float:
     return (max(heats[4], 0.0) * fade + prior * rules.hot_weight) / (max(heats[5], 0.0) * fade + rules.hot_weight)
 
 
-def moved(before: float | None, after: float | None, step: float) -> bool:
+def matters(before: float | None, after: float | None, step: float) -> bool:
     """A score changed so much that its lists must hear of it."""
     if before is None or after is None:
         return before is not after

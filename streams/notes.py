@@ -1,0 +1,546 @@
+"""The notes stage: one fold over by-note keeps each note's record and its way through the pools.
+
+    NoteChange ─► facts, text, status ──────────────► enters the pools, pauses, leaves ─┐
+    NoteAct ────► counters, heats, evidence ─► a look ─► promoted, held, stopped, … ────┼─► transitions
+    timers ─────► a window ends ─────────────► a look ─┘         │ a tier ends          │
+    NoteServed ─► what is under way                              └─► Evidence ─► by-list │
+    Bars ◄─ everywhere: what a channel's notes have to pass           Score ─► by-list ◄─┘
+
+Lists hear of a score when it has moved by more than a setting, and of membership at once. A note whose signals come before it is kept
+for a while, as *unknown*, in no list and no pool; what was counted then counts.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from config.events import ACTIONS
+from config.keys import hash64, note_key
+from config.records import Bars, Evidence, NoteAct, NoteChange, NoteServed, Score, decode_note
+from config.settings import Settings, SettingsError
+from models import lists, pool, quality
+from models import note as notes
+from models.note import HOT, PAID, PLACEMENT, POPULARITY, RECENCY, UNKNOWN, Note, Text, Transition, matters
+from store.layout import NOTE, NOTE_VERSION, POOL_STATES
+from streams.stage import Batch, Family, Out, Part, Record, StateKey, packed_batch
+
+encode = msgspec.msgpack.Encoder().encode
+to_json = msgspec.json.Encoder().encode
+
+STANDING = struct.Struct("<BBBBbB2sQQQQff8Qq")
+"""`store.layout.NOTE` up to published_at: what only catalogue records and pool moves change."""
+MOVING = struct.Struct("<q14IIIIIqq4f3fff")
+"""The rest of it: what signals change."""
+assert STANDING.size + MOVING.size == NOTE.itemsize
+
+POOL_CODE = {
+    pool.OPEN: POOL_STATES.index("running"),
+    pool.HELD: POOL_STATES.index("held"),
+    pool.STOPPED: POOL_STATES.index("stopped"),
+    pool.EXPIRED: POOL_STATES.index("expired"),
+    pool.PAUSED: POOL_STATES.index("paused"),
+    pool.DELETED: 0,
+}
+ENDS = {"promoted", "held", "stopped", "expired"}
+"""Verdicts that end a tier."""
+CROWD = 2**32 - 1
+NOWHERE: tuple[str, ...] = ()
+
+
+class Kept:
+    """A note in memory: its state, its moves, what follows from its facts, and what must be written."""
+
+    __slots__ = ("author", "digest", "dirty", "facts_dirty", "groups", "moves", "moves_dirty", "note", "standing", "stored")
+
+    def __init__(self, digest: int, note: Note, moves: list[Transition], stored: bool) -> None:
+        self.digest, self.note, self.moves, self.stored = digest, note, moves, stored
+        self.dirty = self.facts_dirty = self.moves_dirty = False
+        self.restand()
+
+    def restand(self) -> None:
+        """Facts, status or pool have changed: what follows from them is made anew when it is wanted."""
+        self.standing: bytes | None = None
+        self.groups: list[tuple[tuple[str, int], ...] | None] = [None] * 4
+        self.author = hash64(self.note.author) if self.note.author else 0
+
+
+def stand(kept: Kept) -> bytes:
+    """The standing part of the projection."""
+    note, place = kept.note, kept.note.pool
+    tags = [hash64(tag) for tag in note.tags[:8]]
+    located = note.lat is not None and note.lon is not None
+    running = place is not None and place.state in (pool.OPEN, pool.HELD, pool.STOPPED, pool.EXPIRED, pool.PAUSED)
+    return STANDING.pack(
+        NOTE_VERSION, note.status, note.visibility, note.media,
+        place.tier if place is not None and running else -1,
+        POOL_CODE[place.state] if place is not None else 0,
+        note.language.encode()[:2],
+        kept.digest, kept.author,
+        hash64(note.channel) if note.channel else 0,
+        hash64(lists.cell(note.lat, note.lon)) if note.lat is not None and note.lon is not None else 0,
+        note.lat if located else math.nan,
+        note.lon if located else math.nan,
+        *tags, *([0] * (8 - len(tags))),
+        note.published_at,
+    )  # fmt: skip
+
+
+def project(kept: Kept, rules: notes.Rules) -> bytes:
+    """The note as the API reads it by the hundred: `store.layout.NOTE`."""
+    note, place = kept.note, kept.note.pool
+    standing = kept.standing
+    if standing is None:
+        standing = kept.standing = stand(kept)
+    counts = note.counts
+    if min(counts) < 0 or max(counts) > CROWD:
+        counts = [min(max(n, 0), CROWD) for n in counts]
+    base, log2, floor = note.base - lists.EPOCH, math.log2, -math.inf
+    heat = [log2(s) + base / h if s > 0.0 else floor for s, h in zip(note.heats, rules.half_lives)]  # noqa: B905  # heats has two more
+    mean = low = high = score = 0.0
+    if note.quality is not None:
+        found = quality.Quality(*note.quality)
+        mean, low, high = found.mean, found.low, found.high
+    if place is not None and place.state == pool.OPEN:
+        score = notes.placement_of(note, rules) or 0.0
+    return standing + MOVING.pack(
+        note.engaged_at,
+        *counts,
+        min(max(note.counted[0], 0), CROWD),
+        min(max(note.paid[0], 0), CROWD) if note.paid else 0,
+        min(max(note.served, 0), CROWD),
+        notes.left(note, rules.pool),
+        place.entered if place is not None else 0,
+        (pool.next_deadline(place) or 0) if place is not None else 0,
+        *heat,
+        mean, low, high,
+        score,
+        notes.rate_of(note, rules),
+    )  # fmt: skip
+
+
+class NoteFamily:
+    """Notes: the state, its moves, and two projections, each in a key of its own. See `models/note.py`."""
+
+    name = "note"
+    parts = ("state", "moves", "note", "facts")
+
+    def __init__(self, rules: notes.Rules) -> None:
+        self.rules = rules
+
+    def load(self, key: bytes, values: Sequence[bytes | None]) -> Kept:
+        state, moves = values[0], values[1]
+        note = notes.decode(state) if state is not None else Note()
+        return Kept(int(key, 16), note, notes.decode_moves(moves) if moves is not None else [], state is not None)
+
+    def dump(self, key: bytes, kept: Kept) -> Mapping[str, bytes | None]:
+        if not kept.dirty:
+            return {}
+        note = kept.note
+        kept.dirty = False
+        if not note.since:
+            kept.facts_dirty = kept.moves_dirty = False
+            stored, kept.stored = kept.stored, False
+            return dict.fromkeys(self.parts) if stored else {}
+        values: dict[str, bytes | None] = {}
+        kept.stored = True
+        if note.status != UNKNOWN:
+            values["note"] = project(kept, self.rules)
+            if kept.facts_dirty:
+                kept.facts_dirty = False
+                values["facts"] = encode(notes.facts_of(note))
+            if kept.moves_dirty:
+                kept.moves_dirty = False
+                values["moves"] = encode(kept.moves)
+        values["state"] = encode(note)
+        return values
+
+
+class Page:
+    """A note's text in memory."""
+
+    __slots__ = ("dirty", "text")
+
+    def __init__(self, text: Text) -> None:
+        self.text, self.dirty = text, False
+
+
+class TextFamily:
+    """Text, read by the API for the notes it shows, and by this stage with catalogue records only."""
+
+    name = "text"
+    parts = ("text",)
+
+    def load(self, key: bytes, values: Sequence[bytes | None]) -> Page:
+        return Page(notes.decode_text(values[0]) if values[0] is not None else Text())
+
+    def dump(self, key: bytes, page: Page) -> Mapping[str, bytes | None]:
+        if not page.dirty:
+            return {}
+        page.dirty = False
+        return {"text": encode(page.text) if page.text != Text() else None}
+
+
+class Tally(msgspec.Struct, array_like=True):
+    """One tier in one partition, for ``GET /v1/pools``: the sum over partitions is the tier."""
+
+    notes: int = 0
+    """running in it now"""
+    exposures: int = 0
+    """organic ones, of stays that ended"""
+    promoted: int = 0
+    held: int = 0
+    stopped: int = 0
+    """stopped or expired"""
+
+
+class Bar(msgspec.Struct, array_like=True):
+    """The bars of one channel, as they came."""
+
+    channel: str
+    version: int
+    body: bytes
+
+
+decode_known = msgspec.msgpack.Decoder(list[Bar]).decode
+decode_tallies = msgspec.msgpack.Decoder(list[Tally]).decode
+
+
+class Known:
+    """What a partition knows beside its notes: the channels' bars, and its part of the pools' totals."""
+
+    def __init__(self, bars: Iterable[Bar], tallies: list[Tally], rules: notes.Rules) -> None:
+        self.rules = rules
+        self.bars = {bar.channel: bar for bar in bars}
+        self.tallies = tallies
+        while len(tallies) < len(rules.pool.tiers):
+            tallies.append(Tally())
+        self.found: dict[str, tuple[quality.Bars, float]] = {}
+        self.bars_dirty = self.tallies_dirty = False
+
+    def put(self, bar: Bar, bound: int) -> None:
+        """Newer bars replace older ones; beyond `bound` channels the longest silent one leaves."""
+        self.bars.pop(bar.channel, None)
+        self.bars[bar.channel] = bar
+        if len(self.bars) > bound:
+            del self.bars[next(iter(self.bars))]
+        self.found.clear()
+        self.bars_dirty = True
+
+    def of(self, channel: str) -> tuple[quality.Bars, float]:
+        """The bars of the channel, else of the nearest prefix, else of all notes, else those of the settings; and the log value
+        of a note of which nothing else is known."""
+        found = self.found.get(channel)
+        if found is None:
+            found = self.found[channel] = self.find(channel)
+            if len(self.found) > 10_000:
+                del self.found[next(iter(self.found))]
+        return found
+
+    def find(self, channel: str) -> tuple[quality.Bars, float]:
+        made = self.rules.pool
+        chosen = pool.first_bars("", made)
+        for name in ("", *lists.channels(channel)):
+            if name in self.bars:
+                bars = quality.decode_bars(self.bars[name].body)
+                if len(bars.cuts) == len(made.tiers):  # else they were fitted to another ladder
+                    chosen = bars
+        return chosen, quality.assess(quality.Evidence(), chosen, self.rules.worth).log
+
+
+class KnownFamily:
+    """The one shared object of a partition."""
+
+    name = "bars"
+    parts = ("bars", "pools")
+
+    def __init__(self, rules: notes.Rules) -> None:
+        self.rules = rules
+
+    def load(self, key: bytes, values: Sequence[bytes | None]) -> Known:
+        bars, tallies = values
+        return Known(
+            decode_known(bars) if bars is not None else (),
+            decode_tallies(tallies) if tallies is not None else [],
+            self.rules,
+        )
+
+    def dump(self, key: bytes, known: Known) -> Mapping[str, bytes | None]:
+        values: dict[str, bytes | None] = {}
+        if known.bars_dirty:
+            values["bars"] = encode(list(known.bars.values()))
+        if known.tallies_dirty:
+            values["pools"] = encode(known.tallies)
+        known.bars_dirty = known.tallies_dirty = False
+        return values
+
+
+class Notes:
+    """The stage. Stateless but for settings."""
+
+    name: ClassVar[str] = "notes"
+    topics: ClassVar[tuple[str, ...]] = ("by-note",)
+    shared: ClassVar[str | None] = "bars"
+    timed: ClassVar[bool] = True
+
+    def __init__(self, settings: Settings) -> None:
+        self.bounds = settings.notes
+        try:
+            self.rules = notes.rules(settings.notes, settings.lists, pool.rules(msgspec.to_builtins(settings.pool)))
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        self.steps = self.rules.steps
+        self.families: Mapping[str, Family] = {
+            "note": NoteFamily(self.rules),
+            "text": TextFamily(),
+            "bars": KnownFamily(self.rules),
+        }
+        self.unknown_ms = int(settings.notes.unknown_hours * lists.HOUR)
+        self.settings_hash = f"{hash64(to_json((settings.notes, settings.lists, settings.pool))):016x}"
+
+    # ------------------------------------------------------------------------------------------------------------- stage
+
+    def decode(self, record: Record) -> Batch:
+        packed = decode_note(record.value or b"")
+        return packed_batch(packed, packed.notes, packed.signals)
+
+    def reads(self, signal: Any, table: Any) -> tuple[StateKey, ...]:
+        kind = type(signal)
+        if kind is NoteAct or kind is NoteServed:
+            return (("note", note_key(hash64(table[signal.n]) if signal.n >= 0 else signal.h)),)
+        if kind is NoteChange:
+            key = note_key(hash64(table[signal.n]))
+            return ("note", key), ("text", key)
+        return ()
+
+    def lookups(self, batch: Batch) -> Sequence[int]:
+        return ()
+
+    def fold(self, part: Part, out: Out, signal: Any, table: Any, *states: Any) -> None:
+        kind = type(signal)
+        if kind is NoteAct:
+            if self.known_as(part, out, states[0], table[signal.n] if signal.n >= 0 else ""):
+                self.act(part, out, states[0], signal)
+        elif kind is NoteServed:
+            if self.known_as(part, out, states[0], table[signal.n] if signal.n >= 0 else ""):
+                if signal.slot != PAID:
+                    states[0].note.served += signal.d
+                out.count("served", "applied")
+        elif kind is NoteChange:
+            self.change(part, out, signal, table[signal.n], *states)
+        elif kind is Bars:
+            part.shared.put(Bar(signal.channel, signal.version, signal.body), self.bounds.channels)
+            out.count("bars", "applied")
+
+    def fire(self, part: Part, out: Out, deadline: int, family: str, key: bytes, state: Any) -> None:
+        """The time of an unknown note is over, or a pool's window."""
+        note: Note = state.note
+        state.dirty = True
+        note.timer = 0
+        if note.status == UNKNOWN:
+            state.note, state.moves = Note(), []
+            state.restand()
+            out.count("unknown", "expired")
+        elif notes.wants(note):
+            self.look(part, out, state)
+            self.tell_all(part, out, state)
+            self.set_timer(part, out, state)
+
+    # ------------------------------------------------------------------------------------------------------------ signals
+
+    def known_as(self, part: Part, out: Out, kept: Kept, id: str) -> bool:
+        """The note may take the signal: it has this id, or none yet."""
+        note = kept.note
+        if note.id != id and id:
+            if note.id:
+                out.dead("hash_collision", f"{id!r} has the hash of {note.id!r}")
+                out.count("note", "hash_collision")
+                return False
+            note.id = id
+        kept.dirty = True
+        if not note.since:
+            note.since = max(part.now, 1)
+            self.set_timer(part, out, kept)
+        return True
+
+    def act(self, part: Part, out: Out, kept: Kept, signal: NoteAct) -> None:
+        """A counter moves. Scores are told, and the pool decides, where it may matter."""
+        note, rules, a = kept.note, self.rules, signal.a
+        evidence = notes.act(note, a, signal.t, signal.d, signal.slot, signal.src, signal.e, signal.flags, rules)
+        out.count(ACTIONS[a], "applied")
+        if note.status == UNKNOWN:
+            return
+        if a and notes.facts_lag(note, rules):
+            note.engaged_told, kept.facts_dirty = notes.engaged(note), True
+        if not notes.wants(note):
+            return
+        if evidence:
+            if notes.looked(note, a, rules):
+                self.look(part, out, kept)
+                self.tell_all(part, out, kept)
+                self.set_timer(part, out, kept)
+                return
+            self.tell(part, out, kept, HOT, notes.hot_of(note, rules))
+        if a and rules.points[a]:
+            self.tell(part, out, kept, POPULARITY, notes.popularity_of(note, rules))
+
+    def change(self, part: Part, out: Out, signal: NoteChange, id: str, kept: Kept, page: Page) -> None:
+        """A catalogue record."""
+        note, patch = kept.note, signal.patch
+        deleted = signal.deleted or patch.get("status") == "deleted"
+        if note.id and note.id != id:
+            out.dead("hash_collision", f"note_id: {id!r} has the hash of {note.id!r}")
+            return
+        if note.status == UNKNOWN:
+            if deleted:  # of what never was
+                out.count("note", "ignored")
+                return
+            if not patch.get("author_id"):
+                out.dead("missing_field", "author_id: the first record of a note names its author")
+                return
+        note.id, note.since = id, note.since or max(part.now, 1)
+        kept.dirty = True
+        before = [self.names(kept, k) if note.told[k] is not None else () for k in range(4)]
+        facts, author = notes.facts_of(note), note.author
+        notes.change(note, patch, deleted, signal.t, self.rules)
+        kept.restand()
+        if note.author != author:  # hot lists go by author: they must hear of it
+            note.told[HOT] = None
+        if notes.facts_of(note) != facts:
+            note.engaged_told, kept.facts_dirty = notes.engaged(note), True
+        if deleted:
+            page.dirty, page.text = True, Text()
+        elif notes.rewrite(page.text, patch, self.bounds):
+            page.dirty = True
+        self.turn(part, out, kept)
+        self.retell(part, out, kept, before)
+        self.set_timer(part, out, kept)
+        out.count("note", "deleted" if deleted else "applied")
+
+    # -------------------------------------------------------------------------------------------------------------- pools
+
+    def turn(self, part: Part, out: Out, kept: Kept) -> None:
+        """The note enters the pools, pauses, resumes or leaves, as its status says."""
+        place = kept.note.pool
+        step = notes.turn(kept.note, part.now, self.rules)
+        if step is not None:
+            self.moved(part, out, kept, place, step)
+        if notes.wants(kept.note):
+            self.look(part, out, kept)
+
+    def look(self, part: Part, out: Out, kept: Kept) -> None:
+        """The note is judged as of now."""
+        note, place = kept.note, kept.note.pool
+        bars, prior = part.shared.of(note.channel)
+        move = notes.look(note, bars, prior, self.rules, part.now)
+        if move is None:
+            return
+        self.moved(part, out, kept, place, notes.transition(move))
+        if move.verdict in ENDS:
+            body = quality.encode(move.evidence)
+            for name in lists.evidence_names(note.channel):
+                out.tell("by-list", hash64(name), Evidence(name=name, h=kept.digest, t=part.now, tier=move.origin, body=body))
+
+    def moved(self, part: Part, out: Out, kept: Kept, before: pool.PoolState | None, step: Transition) -> None:
+        """A move is written down: in the note's history, in the public topic, in the partition's totals."""
+        note = kept.note
+        kept.standing = None
+        kept.moves.append(step)
+        del kept.moves[: -self.bounds.history]
+        kept.moves_dirty = True
+        out.publish("transitions", note.id.encode(), to_json({"note_id": note.id, **msgspec.to_builtins(step)}))
+        out.count("move", step.verdict)
+        known, after = part.shared, note.pool
+        known.tallies_dirty = True
+        if before is not None and before.state == pool.OPEN:
+            tally = known.tallies[before.tier]
+            if after is None or after.state != pool.OPEN or after.tier != before.tier:
+                tally.notes -= 1
+            if step.verdict in ENDS:
+                tally.exposures += max(0, note.counted[0] - int(before.start))
+        if before is not None and step.verdict in ENDS:
+            tally = known.tallies[before.tier]
+            name = "stopped" if step.verdict == "expired" else step.verdict
+            setattr(tally, name, getattr(tally, name) + 1)
+        if after is not None and after.state == pool.OPEN:
+            if before is None or before.state != pool.OPEN or after.tier != before.tier:
+                known.tallies[after.tier].notes += 1
+
+    def set_timer(self, part: Part, out: Out, kept: Kept) -> None:
+        """One timer a note: the window of its tier, or the end of an unknown note's time."""
+        note, deadline = kept.note, 0
+        if note.status == UNKNOWN:
+            deadline = note.since + self.unknown_ms if note.since else 0
+        elif note.pool is not None and notes.wants(note):
+            deadline = pool.next_deadline(note.pool) or 0
+            if deadline <= part.now:  # its life is over: nothing is decided any more
+                deadline = 0
+        if deadline != note.timer:
+            note.timer = deadline
+            out.timer("note", note_key(kept.digest), deadline or None)
+
+    # -------------------------------------------------------------------------------------------------------------- lists
+
+    def names(self, kept: Kept, k: int) -> tuple[tuple[str, int], ...]:
+        """Lists of kind `k` that the note belongs to, with their hashes."""
+        found = kept.groups[k]
+        if found is None:
+            note = kept.note
+            if k == POPULARITY:
+                names = lists.popular_names(note.tags, note.channel, note.city, note.lat, note.lon)
+            elif k == HOT:
+                names = lists.hot_names(note.channel, note.city)
+            elif k == RECENCY:
+                names = (lists.author_name(note.author),)
+            else:
+                names = lists.pool_names(note.told_tier, note.channel)
+            found = kept.groups[k] = tuple([(name, hash64(name)) for name in names])
+        return found
+
+    def say(self, part: Part, out: Out, kept: Kept, names: Iterable[tuple[str, int]], k: int, score: float | None) -> None:
+        author = kept.author if k == HOT else 0
+        for name, digest in names:
+            out.tell("by-list", digest, Score(name=name, h=kept.digest, score=score, t=part.now, a=author))
+
+    def tell(self, part: Part, out: Out, kept: Kept, k: int, score: float | None) -> None:
+        """The lists of kind `k` hear of the score, when it matters."""
+        told = kept.note.told
+        if matters(told[k], score, self.steps[k]):
+            told[k] = score
+            self.say(part, out, kept, self.names(kept, k), k, score)
+
+    def tell_all(self, part: Part, out: Out, kept: Kept) -> None:
+        note = kept.note
+        scores = notes.scores_of(note, self.rules)
+        tier = note.pool.tier if note.pool is not None else -1
+        if tier != note.told_tier:
+            self.tell(part, out, kept, PLACEMENT, None)
+            note.told_tier, kept.groups[PLACEMENT] = tier, None
+        for k in (POPULARITY, HOT, RECENCY, PLACEMENT):
+            self.tell(part, out, kept, k, scores[k])
+
+    def retell(self, part: Part, out: Out, kept: Kept, before: Sequence[tuple[tuple[str, int], ...]]) -> None:
+        """After a catalogue record: out of the lists that the note left, into those it joined, and scores as they are now."""
+        note = kept.note
+        scores = notes.scores_of(note, self.rules)
+        tier = note.pool.tier if note.pool is not None else -1
+        if tier != note.told_tier:
+            note.told_tier, kept.groups[PLACEMENT] = tier, None
+        for k in range(4):
+            names = self.names(kept, k) if scores[k] is not None else ()
+            self.say(part, out, kept, [name for name in before[k] if name not in names], k, None)
+            if scores[k] is not None:
+                if matters(note.told[k], scores[k], self.steps[k]):
+                    note.told[k] = scores[k]
+                    self.say(part, out, kept, names, k, scores[k])
+                else:
+                    self.say(part, out, kept, [name for name in names if name not in before[k]], k, note.told[k])
+            else:
+                note.told[k] = None
+
+
+__all__ = ["Notes"]
