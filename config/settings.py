@@ -123,6 +123,7 @@ class Users(Section, frozen=True):
     follows_hot: int
     blocks: int
     hidden: int
+    hidden_tags: int
     comments: int
     public: int
     signup_tags: int

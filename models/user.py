@@ -6,7 +6,7 @@
 | `events` | ring of 256 event-id hashes | every signal but impressions (these are known by their note) |
 | `public` | `PUBLIC` rows: the last 64 likes, collects and shares, oldest first; friends' feeds read them | those |
 | `comments` | rows of (note hash, comment hash) behind the ledger's comment counts | comments |
-| `follows` | follows beyond the 256 in `hot`, a msgpack map | each 64th follow of such a user |
+| `follows` | `Follows`: those beyond the 256 in `hot`, and the notes on which they happened | follows on a note, each 64th beyond 256 |
 | `slates` | `Open` slates, not yet settled, in the order of `Hot.slates` | `served`, and when slates are settled |
 | `seen0…3` | ring of 2,000 note hashes: exposures, and notes engaged with unseen | exposures |
 | `ledger0…3` | ring of 5,000 `LEDGER` rows: what was done to a note, one bit an action | engagements |
@@ -109,14 +109,14 @@ class Hot(msgspec.Struct, array_like=True):
     """`n` at sign-up"""
     recent: list[Recent] = []
     """distinct notes, newest last"""
-    follows: dict[str, str] = {}
-    """author id -> id of the note on which it happened ("" none), oldest first"""
-    blocks: dict[str, int] = {}
-    """author id -> when (ms)"""
-    hidden_authors: dict[str, int] = {}
-    hidden_tags: dict[str, int] = {}
-    hidden_notes: dict[int, int] = {}
-    """note hash -> when (ms)"""
+    follows: list[str] = []
+    """the newest authors followed; those before them in part `follows`. This and the next four: oldest first, all distinct"""
+    blocks: list[str] = []
+    """author ids"""
+    hidden_authors: list[str] = []
+    hidden_tags: list[str] = []
+    hidden_notes: list[int] = []
+    """note hashes"""
     place: Place | None = None
     personalized: bool = True
     erased_before: int = 0
@@ -206,6 +206,18 @@ class Open(msgspec.Struct, array_like=True, frozen=True):
         return self.predictions[row * width : (row + 1) * width]
 
 
+class Follows(msgspec.Struct, array_like=True):
+    """What feeds rarely need of whom a user follows."""
+
+    older: list[str] = []
+    """authors followed before those in `hot`, oldest first"""
+    where: dict[str, str] = {}
+    """author -> id of the note on which the follow happened: there it is taken back"""
+
+    def __bool__(self) -> bool:
+        return bool(self.older or self.where)
+
+
 LEDGER = np.dtype([("hash", "<u8"), ("bits", "<u2"), ("strange", "<u2"), ("comments", "u1"), ("state", "u1")])
 """A row of the ledger: bit i of `bits` is ACTIONS[i], of `strange` those of them that came before any exposure; comments of this user
 that stand; `state` is what the first action found, so that what is taken back is told as it was given: see ONCE, FOLLOWED, SLOT."""
@@ -244,7 +256,7 @@ def opened(slate: Slate, t: int) -> Open:
 _encode = msgspec.msgpack.Encoder().encode
 _hot = msgspec.msgpack.Decoder(Hot).decode
 _slates = msgspec.msgpack.Decoder(list[Open]).decode
-_follows = msgspec.msgpack.Decoder(dict[str, str]).decode
+_follows = msgspec.msgpack.Decoder(Follows).decode
 
 
 class User:
@@ -260,7 +272,7 @@ class User:
         self.comments = b""
         self.seen: list[bytes] = [b""] * SEEN
         self.ledger: list[bytes] = [b""] * LEDGERS
-        self.follows: dict[str, str] = {}
+        self.follows = Follows()
         self.slates: list[Open] = []
 
     @classmethod
@@ -272,7 +284,8 @@ class User:
         user.events = [values[1] or b""]
         user.public = values[2] or b""
         user.comments = values[3] or b""
-        user.follows = _follows(values[4]) if values[4] else {}
+        if values[4]:
+            user.follows = _follows(values[4])
         user.slates = _slates(values[5]) if values[5] else []
         user.seen = [value or b"" for value in values[AT_SEEN:AT_LEDGER]]
         user.ledger = [value or b"" for value in values[AT_LEDGER:]]
@@ -335,9 +348,9 @@ def public_actions(value: bytes | None) -> npt.NDArray[np.void]:
     return np.frombuffer(value or b"", PUBLIC)
 
 
-def all_follows(hot: Hot, value: bytes | None = None) -> dict[str, str]:
-    """Author ids -> notes on which it happened, oldest first: those beyond 256 from part `follows`, then `hot`'s."""
-    return (_follows(value) if value else {}) | hot.follows
+def all_follows(hot: Hot, value: bytes | None = None) -> list[str]:
+    """Followed authors, oldest first: those beyond 256 from part `follows`, then `hot`'s."""
+    return [*(_follows(value).older if value else ()), *hot.follows]
 
 
 def bits_to_actions(bits: int) -> tuple[str, ...]:

@@ -244,7 +244,7 @@ class Users:
         author = facts.author
         if not author:
             return 0
-        return (FOLLOWER if author in user.hot.follows or author in user.follows else 0) | (SELF if author == name else 0)
+        return (FOLLOWER if author in user.hot.follows or author in user.follows.older else 0) | (SELF if author == name else 0)
 
     # ------------------------------------------------------------------------------------------------------------ slates
 
@@ -562,19 +562,20 @@ class Users:
         author, hot = self.author_of(signal, facts), user.hot
         if not author:
             return outcome
-        note = facts.id if facts is not None else ""
-        if author in hot.follows or author in user.follows:
-            held, bit = (hot.follows, HOT) if author in hot.follows else (user.follows, FOLLOWS)
-            if note and not held[author]:
-                held[author] = note
-                user.dirty |= bit
+        note, follows, bounds = facts.id if facts is not None else "", user.follows, self.bounds
+        if note and author not in follows.where:
+            follows.where[author] = note
+            user.dirty |= FOLLOWS
+        if author in hot.follows or author in follows.older:
             return outcome if note else REPEATED
-        hot.follows[author] = note
-        if len(hot.follows) > self.bounds.follows_hot:
-            for name in list(hot.follows)[: max(1, self.bounds.follows_hot // 4)]:
-                user.follows[name] = hot.follows.pop(name)
-            for name in list(user.follows)[: max(0, len(user.follows) - (self.bounds.follows - self.bounds.follows_hot))]:
-                del user.follows[name]
+        hot.follows.append(author)
+        if len(hot.follows) > bounds.follows_hot:
+            older = max(1, bounds.follows_hot // 4)
+            follows.older += hot.follows[:older]
+            del hot.follows[:older]
+            for name in follows.older[: -(bounds.follows - bounds.follows_hot)]:
+                follows.where.pop(name, None)
+            del follows.older[: -(bounds.follows - bounds.follows_hot)]
             user.dirty |= FOLLOWS
         if hot.personalized and author != signal.u:
             self.interests.author(hot, author, signal.t, self.strength["follow"], signal.k, hash64(note) if note else 0)
@@ -583,18 +584,22 @@ class Users:
     def unfollow(self, out: Out, user: User, signal: Act, facts: Facts | None) -> str:
         """The author is no longer followed; the follow is taken back on the note that is named, else on the one where it happened."""
         author, hot = self.author_of(signal, facts), user.hot
-        note = None
-        if author in hot.follows:
-            note = hot.follows.pop(author)
-        elif author in user.follows:
-            note = user.follows.pop(author)
+        followed = author in hot.follows
+        if followed:
+            hot.follows.remove(author)
+        elif author in user.follows.older:
+            user.follows.older.remove(author)
             user.dirty |= FOLLOWS
-        if note is not None and hot.personalized and author != signal.u:
+            followed = True
+        note = user.follows.where.pop(author, None)
+        if note is not None:
+            user.dirty |= FOLLOWS
+        if followed and hot.personalized and author != signal.u:
             self.interests.author(hot, author, signal.t, -self.strength["follow"], signal.k, hash64(facts.id) if facts else 0)
         outcome = self.undone(out, user, signal, facts.id, facts, FOLLOW) if facts is not None else IGNORED
         if outcome is IGNORED and note:
             outcome = self.undone(out, user, signal, note, None, FOLLOW)
-        return APPLIED if note is not None else outcome
+        return APPLIED if followed else outcome
 
     @staticmethod
     def author_of(signal: Act, facts: Facts | None) -> str:
@@ -607,17 +612,17 @@ class Users:
     def unblock(self, out: Out, user: User, signal: Act, facts: Facts | None) -> str:
         return self.unbanned(user, user.hot.blocks, self.author_of(signal, facts), signal, facts)
 
-    def banned(self, user: User, table: dict[str, int], bound: int, author: str, signal: Act, facts: Facts | None) -> str:
+    def banned(self, user: User, table: list[str], bound: int, author: str, signal: Act, facts: Facts | None) -> str:
         """An author is blocked or hidden: once, however often it is said."""
         if not author or author in table:
             return REPEATED if author else IGNORED
-        put(table, author, signal.t, bound)
+        put(table, author, bound)
         if user.hot.personalized:
             self.interests.author(user.hot, author, signal.t, -self.strength["hide"], signal.k, hash64(facts.id) if facts else 0)
         return APPLIED
 
-    def unbanned(self, user: User, table: dict[str, int], author: str, signal: Act, facts: Facts | None) -> str:
-        if table.pop(author, None) is None:
+    def unbanned(self, user: User, table: list[str], author: str, signal: Act, facts: Facts | None) -> str:
+        if not drop(table, author):
             return IGNORED
         if user.hot.personalized:
             self.interests.author(user.hot, author, signal.t, self.strength["hide"], signal.k, hash64(facts.id) if facts else 0)
@@ -636,11 +641,11 @@ class Users:
         elif scope == "tag":
             for tag in self.tags_of(signal, facts):
                 if tag not in hot.hidden_tags:
-                    put(hot.hidden_tags, tag, signal.t, bounds.hidden)
+                    put(hot.hidden_tags, tag, bounds.hidden_tags)
                     if hot.personalized:
                         self.interests.tag(hot, tag, signal.t, amount, signal.k, h)
         elif h not in hot.hidden_notes:
-            put(hot.hidden_notes, h, signal.t, bounds.hidden)
+            put(hot.hidden_notes, h, bounds.hidden)
             if hot.personalized and facts.known and facts.author != signal.u:
                 self.interests.pushed(hot, facts, signal.t, amount, signal.k, h)
         return outcome
@@ -656,9 +661,9 @@ class Users:
             self.unbanned(user, hot.hidden_authors, self.author_of(signal, facts), signal, facts)
         elif scope == "tag":
             for tag in self.tags_of(signal, facts):
-                if hot.hidden_tags.pop(tag, None) is not None and hot.personalized:
+                if drop(hot.hidden_tags, tag) and hot.personalized:
                     self.interests.tag(hot, tag, signal.t, amount, signal.k, h)
-        elif hot.hidden_notes.pop(h, None) is not None and hot.personalized and facts.known and facts.author != signal.u:
+        elif drop(hot.hidden_notes, h) and hot.personalized and facts.known and facts.author != signal.u:
             self.interests.pushed(hot, facts, signal.t, amount, signal.k, h)
         return outcome
 
@@ -770,8 +775,15 @@ def comment_key(extra: Extra | None) -> bytes:
     return hash64(extra.comment_id).to_bytes(8, "little") if extra is not None and extra.comment_id else NO_COMMENT
 
 
-def put(table: dict[Any, int], name: Any, t: int, bound: int) -> None:
+def put(table: list[Any], name: Any, bound: int) -> None:
     """Into a bounded table; the oldest leave."""
-    table[name] = t
-    while len(table) > bound:
-        del table[next(iter(table))]
+    table.append(name)
+    del table[:-bound]
+
+
+def drop(table: list[Any], name: Any) -> bool:
+    """Out of a table; whether it was there."""
+    if name not in table:
+        return False
+    table.remove(name)
+    return True
