@@ -32,8 +32,8 @@ run: setup ## everything on this machine: broker, store, workers, API, and a dem
 demo: setup ## 200,000 real events through broker and workers, then a real person's feed
 	@$(BIN)/python -m tools.demo $(ARGS)
 
-test: setup ## every test (needs about 10 minutes; parts that are missing are named and skipped)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## every test, on both cores (about 10 minutes; parts that are missing are named and skipped)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 check: setup ## format, lint, types, import borders
 	$(BIN)/ruff format --check --quiet .
@@ -52,7 +52,7 @@ eval: setup ## the quality of what is learned, on real data
 	@$(BIN)/upwell eval $(ARGS)
 
 chaos: setup ## workers, store and broker killed under load; then every count is compared
-	@$(BIN)/python -m pytest -m chaos $(ARGS)
+	@$(BIN)/python -m pytest -m chaos --numprocesses 0 $(ARGS)
 
 lock: setup ## write the lock files anew from pyproject.toml (add ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(ARGS) \

@@ -14,13 +14,27 @@ import pytest
 from tests import parts
 
 
+MARKS = {
+    "kafka": {"kafka", "own_kafka"},
+    "redis": {"redis", "own_redis"},
+    "cluster": {"cluster", "own_cluster"},
+    "chromium": {"chromium"},
+}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses a part carries the part's mark: `-m "not kafka"` leaves Java out."""
-    marks = {"kafka": {"kafka", "own_kafka"}, "redis": {"redis", "own_redis"}, "cluster": {"cluster", "own_cluster"}, "chromium": {"chromium"}}
+    """A test that uses a part carries its mark (`-m "not kafka"` leaves Java out) and runs where that part runs already.
+
+    In parallel runs the heavy parts stand in one process each; all other tests stay together by file, which shares what a file builds up.
+    """
     for item in items:
-        for mark, fixtures in marks.items():
+        for mark, fixtures in MARKS.items():
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(mark)
+        if item.get_closest_marker("xdist_group") is None:
+            heavy = next((mark for mark in ("chaos", "kafka", "cluster", "chromium") if item.get_closest_marker(mark)), None)
+            item.add_marker(pytest.mark.xdist_group(heavy or item.path.name))
 
 
 @pytest.fixture

@@ -228,7 +228,9 @@ class RedisCluster:
     def sees_all(self, node: ClusterNode) -> bool:
         with contextlib.closing(node.client()) as link:
             info = link.cluster("info")
-        return info["cluster_state"] == "ok" and int(info["cluster_slots_ok"]) == 16384 and int(info["cluster_known_nodes"]) == len(self.nodes)
+        return (
+            info["cluster_state"] == "ok" and int(info["cluster_slots_ok"]) == 16384 and int(info["cluster_known_nodes"]) == len(self.nodes)
+        )
 
     def stop(self) -> None:
         for node in self.nodes:
