@@ -1,0 +1,158 @@
+"""Feeds, notes, users and pools for people, asked of the HTTP API."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tools.mistake import Mistake
+
+
+class Asker:
+    """The API at one address; every answer that is no 2xx is a `Mistake` with what the API said."""
+
+    def __init__(self, address: str, key: str = "", timeout_s: float = 10.0) -> None:
+        self.address, self.key, self.timeout_s = address.rstrip("/"), key, timeout_s
+
+    def get(self, path: str, **query: Any) -> Any:
+        asked = {name: value for name, value in query.items() if value not in ("", None)}
+        return self.call("GET", path + (f"?{urlencode(asked)}" if asked else ""))
+
+    def post(self, path: str, body: Any) -> Any:
+        return self.call("POST", path, json.dumps(body).encode())
+
+    def call(self, method: str, path: str, body: bytes | None = None) -> Any:
+        headers = {"Content-Type": "application/json"} | ({"X-API-Key": self.key} if self.key else {})
+        try:
+            request = urllib.request.Request(self.address + path, body, headers, method=method)
+            with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise Mistake(f"{self.address} answered {error.code}: {problem(error.read())}") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise Mistake(
+                f"the API at {self.address} does not answer ({reason}): is `upwell up` or `upwell api` running? --api names it"
+            ) from None
+
+
+def problem(body: bytes) -> str:
+    """What an RFC 9457 answer says."""
+    try:
+        told = json.loads(body)
+        return str(told.get("detail") or told.get("title") or told)
+    except (ValueError, AttributeError):
+        return body[:200].decode(errors="replace") or "nothing"
+
+
+def feed(api: Asker, user: str, n: int, surface: str, channel: str, *, as_json: bool) -> None:
+    """A feed: what, from where, and why."""
+    if surface not in ("feed", "following", "nearby", "hot"):
+        raise Mistake(f"unknown surface {surface}: feed, following, nearby or hot")
+    path = "/v1/hot" if surface == "hot" else f"/v1/feed/{quote(user, safe='')}" + ("" if surface == "feed" else f"/{surface}")
+    answer = api.get(path, n=n, channel=channel)
+    if as_json:
+        print(json.dumps(answer))
+        return
+    console = Console()
+    console.print(feed_table(answer))
+    about = f"{answer['took_ms']} ms, state as of {when(answer.get('state_as_of'))}, request {answer['request_id']}"
+    console.print(about + (f", degraded: {answer['degraded']}" if answer.get("degraded") else ""), style="dim", highlight=False)
+
+
+def feed_table(answer: dict[str, Any]) -> Table:
+    table = Table("", "note", "title", "tags", "source", "why", box=None, pad_edge=False)
+    for item in answer["items"]:
+        table.add_row(
+            str(item["position"]),
+            item["note_id"],
+            (item.get("title") or "")[:40],
+            " ".join(item.get("tags") or [])[:40],
+            ("pool " if item.get("pool") else "") + (item.get("source") or ""),
+            "; ".join(map(str, item.get("reasons") or [])),
+        )
+    return table
+
+
+def note(api: Asker, note_id: str, *, as_json: bool) -> None:
+    """A note's counters, pool and history."""
+    told = api.get(f"/v1/notes/{quote(note_id, safe='')}")
+    if as_json:
+        print(json.dumps(told))
+        return
+    console = Console(highlight=False)
+    console.print(f"{told['note_id']}  {told.get('title') or ''}", style="bold")
+    console.print(
+        f"by {told['author_id']}, {told['status']}, channel {told.get('channel') or '-'}, tags {', '.join(told.get('tags') or []) or '-'}"
+    )
+    console.print("counts     " + (", ".join(f"{name} {n:,}" for name, n in told["counts"].items() if n) or "none yet"))
+    exposures, pool, quality = told["exposures"], told["pool"], told["quality"]
+    console.print(f"exposures  {exposures['organic']:,} organic, {exposures['paid']:,} paid")
+    console.print(f"pool       tier {pool['tier']}, {pool['state']}, {pool['left']} of {pool['quota']} exposures left")
+    if quality.get("mean") is not None:
+        console.print(f"quality    {quality['mean']:.2f} ({quality['low']:.2f} to {quality['high']:.2f})")
+    for move in told["history"]:
+        console.print(f"  {move['seq']:>3}  {when(move['at'])}  {move['from']} → {move['to']}  {move['verdict']}")
+
+
+def user(api: Asker, user_id: str, *, as_json: bool) -> None:
+    """What the system believes about a user, strongest first."""
+    told = api.get(f"/v1/users/{quote(user_id, safe='')}/interests")
+    if as_json:
+        print(json.dumps(told))
+        return
+    console = Console(highlight=False)
+    if not told["interests"]:
+        console.print(f"nothing is known of {user_id} yet")
+        return
+    console.print(interests_table(told))
+
+
+def interests_table(told: dict[str, Any], limit: int = 20) -> Table:
+    table = Table("kind", "value", "weight", "short", "long", "moved by", box=None, pad_edge=False)
+    for one in told["interests"][:limit]:
+        by = one.get("moved_by") or {}
+        moved = f"{by.get('type', '')} {by.get('note_id') or ''} {when(by.get('at'))}".strip()
+        table.add_row(one["kind"], str(one["value"]), *(f"{one[name]:+.2f}" for name in ("weight", "short", "long")), moved)
+    return table
+
+
+def pools(api: Asker, *, as_json: bool, watch: bool) -> None:
+    """The tiers, once or every second."""
+    if as_json:
+        print(json.dumps(api.get("/v1/pools")))
+        return
+    console = Console()
+    if not watch:
+        console.print(pools_table(api.get("/v1/pools")))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(pools_table(api.get("/v1/pools")), refresh=True)
+            time.sleep(1)
+
+
+def pools_table(told: dict[str, Any]) -> Table:
+    names = ("tier", "quota", "notes", "exposures", "promoted", "held", "stopped")
+    table = Table(*names, box=None, pad_edge=False)
+    for tier in told["tiers"]:
+        table.add_row(*("∞" if tier.get(name) is None else f"{tier[name]:,}" for name in names))
+    return table
+
+
+def when(moment: Any) -> str:
+    """Epoch milliseconds or RFC 3339, shortly."""
+    if moment in (None, ""):
+        return "-"
+    if isinstance(moment, int | float):
+        return datetime.fromtimestamp(moment / 1000).strftime("%Y-%m-%d %H:%M:%S")
+    return str(moment)[:19].replace("T", " ")
