@@ -1,11 +1,12 @@
 """What a user thinks of tags, authors and channels: weights that each exposure and its outcome move, at once.
 
-``p(engage) = σ(global part + own)``. The global part is the logit of what serving predicted for this exposure (a stated default
-without a prediction); the own part is the user's weights on the note:
+``p(engage) = σ(global part + own)``. The own part is the user's weights on the note:
 
     own = Σ tag weights / √tags + author_share · author weight + channel_share · channel weight
 
-A step on the log loss moves every weight by its share times rate times (y - p):
+Serving adds it to its global part before it predicts, so that the prediction logged with an exposure already is that p, as of then.
+Where none was logged, the global part is a stated default and p is computed here. A step on the log loss moves every weight by its
+share times rate times (y - p):
 
 * an exposure enters at once as y = 0: ``-p``, with the p of that moment, which is remembered in a byte beside the slate;
 * the first engagement enters as y = 1 and takes the exposure's step back: ``s (1 - p) + p0``; s is the action's strength (a like
@@ -61,8 +62,7 @@ def probability(logit: float) -> float:
 
 
 def logit_of(p: float) -> float:
-    """Inverse of `probability`, for p from a log: cut to what float16 can tell from 0 and 1."""
-    p = min(max(p, 1e-4), 1.0 - 1e-4)
+    """Inverse of `probability`, for p in (0, 1)."""
     return log(p / (1.0 - p))
 
 
@@ -224,8 +224,8 @@ class Interests:
         Exposures alone bring in few new tags and no new authors: what was merely passed over would crowd out what was chosen.
         """
         short, long = self.settle(hot, t)
-        base = self.default if logged is None else logit_of(logged)
-        mark = round(STEPS * probability(base + self._own(hot, facts, 1.0 / short, 1.0 / long)))
+        p = probability(self.default + self._own(hot, facts, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
+        mark = round(STEPS * p)
         self._step(hot, facts, t, -mark / STEPS, 0, note, short, long, False)
         return 1 + mark
 
@@ -241,8 +241,7 @@ class Interests:
         if fade:
             hot.n += 1
         short, long = self.settle(hot, t)
-        base = self.default if logged is None else logit_of(logged)
-        p = probability(base + self._own(hot, facts, 1.0 / short, 1.0 / long))
+        p = probability(self.default + self._own(hot, facts, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
         amount = gain * (1.0 - p)
         if first and mark:
             before = p if mark == FORGOTTEN else (mark - 1) / STEPS

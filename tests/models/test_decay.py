@@ -1,8 +1,8 @@
 """Forward decay."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest import approx
 
 from models.decay import ROOM, bits_of, fade, rebase
 
@@ -12,13 +12,13 @@ SPANS = st.floats(0, 200)
 @given(SPANS, SPANS, st.floats(0.5, 100))
 def test_decaying_twice_is_decaying_once_by_the_sum(a: float, b: float, half_life: float) -> None:
     """fade(a) · fade(b) = fade(a + b)."""
-    assert fade(a, half_life) * fade(b, half_life) == approx(fade(a + b, half_life))
+    assert fade(a, half_life) * fade(b, half_life) == pytest.approx(fade(a + b, half_life))
 
 
 @given(st.floats(0.01, 0.99))
 def test_one_step_keeps_what_was_asked(keep: float) -> None:
     """A step of `bits_of(keep)` halvings leaves `keep`."""
-    assert fade(bits_of(keep), 1.0) == approx(keep)
+    assert fade(bits_of(keep), 1.0) == pytest.approx(keep)
 
 
 @given(st.floats(0, 1e6), st.integers(0, 10**6))

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest import fixture
 
 from config import settings as configuration
 from config.events import ACTIONS, PREDICTED, TYPES
@@ -145,7 +145,7 @@ def facts(note: str) -> Facts:
     return Facts(note, True, f"author-{note}", "food", ("bread", f"tag-{note}"), 3)
 
 
-@fixture
+@pytest.fixture
 def desk() -> Desk:
     return Desk()
 
@@ -319,7 +319,12 @@ def test_test_and_bot_traffic_is_told_apart_and_changes_nothing(desk: Desk) -> N
                 desk.say(type, id=f * 100 + TYPES.index(type), f=f, author_id="a", lat=1.0, lon=2.0, tags=("tea",))
         assert Counter(s.a for s in desk.out.of(NoteAct) if s.flags == flag) == {0: 1, 4: 1, 8: 1}
     user = desk.users["u"]
-    assert not (user.hot.exposures or user.hot.ledger_n or user.hot.tags or user.hot.follows or user.hot.place or user.hot.signup)
+    assert not (user.hot.exposures)
+    assert not (user.hot.ledger_n)
+    assert not (user.hot.tags)
+    assert not (user.hot.follows)
+    assert not (user.hot.place)
+    assert not (user.hot.signup)
     assert not desk.out.of(Shown)
     assert not desk.out.of(Engaged)
     assert desk.counts() == {}
@@ -397,7 +402,7 @@ def test_what_is_served_is_under_way_until_seen_or_expired(desk: Desk) -> None:
     for _, digest, signal, _ in desk.out:
         if type(signal) is NoteServed:
             sums[digest] += signal.d
-            assert 0 <= sums[digest]
+            assert sums[digest] >= 0
     assert not any(sums.values())
     assert not desk.out.timers
     assert not desk.users["u"].slates
