@@ -7,7 +7,9 @@ wrong with what failed. `config/events.py` and `config/notes.py` say what is val
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -100,6 +102,7 @@ class Reader(Generic[T]):
 
     def apart(self, raw: bytes) -> list[T | Rejected]:
         """The slow way, element by element."""
+        elements: Sequence[msgspec.Raw | bytes] | None
         try:
             elements = _elements(raw)
         except msgspec.ValidationError:
@@ -107,7 +110,9 @@ class Reader(Generic[T]):
         except RecursionError:
             return [Rejected("not_json", "nested too deeply")]
         except ValueError as error:
-            return [Rejected("not_json", str(error))]
+            elements = laxly(raw)
+            if elements is None:
+                return [Rejected("not_json", str(error))]
         if len(elements) > MAX_ELEMENTS:
             return [too_many(len(elements))]
         return [self.alone(bytes(element), index) for index, element in enumerate(elements)]
@@ -126,6 +131,18 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _anything = msgspec.json.Decoder().decode
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(.+)`")
+
+
+def laxly(raw: bytes) -> list[bytes] | None:
+    """The elements of an array that is JSON but for what some writers put into it: NaN, Infinity, halves of surrogate pairs.
+
+    Only the elements that hold such things are refused then, by the decoder that reads each. None when it is no array even so.
+    """
+    try:
+        value = json.loads(raw)
+        return [json.dumps(element).encode() for element in value] if isinstance(value, list) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def too_many(count: int) -> Rejected:

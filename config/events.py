@@ -331,6 +331,8 @@ def schema_event(aliases: Iterable[str] = ()) -> dict[str, Any]:
         "required": ["type"],
         "allOf": [
             {"anyOf": [has("user_id"), has("anonymous_id")]},
+            {"if": has("lat"), "then": has("lon")},
+            {"if": has("lon"), "then": has("lat")},
             when((NOTE,), has("note_id")),
             when((ITEMS,), {"anyOf": [has("note_id"), {"required": ["items"], "properties": {"items": {"minItems": 1}}}]}),
             when((AUTHOR,), has("author_id")),

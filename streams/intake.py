@@ -34,6 +34,8 @@ class Arrival(msgspec.Struct, gc=False):
     note: str = ""
     h: int = 0
     """note hash"""
+    index: int = 0
+    """place in the record's array"""
 
 
 class Switch(msgspec.Struct, gc=False):
@@ -100,14 +102,14 @@ class Intake:
             if kind == SETTINGS and event.personalized is not None:
                 signals.append(Switch(time, Personalize(0, 0, 0, user, time, hash64(event_id), event.personalized)))
             elif kind == IMPRESSION and event.items:
-                signals.extend(shown(event, user, time, event_id))
+                signals.extend(shown(event, user, time, event_id, index))
             else:
                 act = Act(
                     0, 0, 0, user, kind, time, hash64(event_id), -1, event.request_id or "", -1 if position is None else position,
                     TRAFFIC_INDEX[event.traffic], extra_of(event),
                 )  # fmt: skip
                 note = event.note_id
-                signals.append(Arrival(time, act) if note is None else Arrival(time, act, note, hash64(note)))
+                signals.append(Arrival(time, act) if note is None else Arrival(time, act, note, hash64(note), index))
         return signals
 
     def changes(self, record: Record) -> list[Any]:
@@ -148,7 +150,7 @@ class Intake:
                 out.tell("by-user", hash64(act.u), act, facts)
                 out.count(TYPES[act.k], "applied")
             else:
-                out.dead("hash_collision", f"note_id: has the hash of {facts.id}")
+                out.dead("hash_collision", f"note_id: has the hash of {facts.id}", signal.index)
                 out.count(TYPES[act.k], "rejected")
         elif kind is Change:
             out.tell("by-note", hash64(signal.note), signal.change, signal.note)
@@ -173,7 +175,7 @@ def place_of(record: Record) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"
 
 
-def shown(event: Event, user: str, time: int, event_id: str) -> list[Arrival]:
+def shown(event: Event, user: str, time: int, event_id: str, index: int) -> list[Arrival]:
     """The acts of a batched impression, one per item; a `note_id` beside the items is not another one."""
     traffic, request, common = TRAFFIC_INDEX[event.traffic], event.request_id or "", extra_of(event)
     arrivals = []
@@ -185,7 +187,7 @@ def shown(event: Event, user: str, time: int, event_id: str) -> list[Arrival]:
         position = -1 if item.position is None else item.position
         digest = hash64(f"{event_id}\0{place}")
         act = Act(0, 0, 0, user, IMPRESSION, time, digest, -1, request, position, traffic, extra)
-        arrivals.append(Arrival(time, act, item.note_id, hash64(item.note_id)))
+        arrivals.append(Arrival(time, act, item.note_id, hash64(item.note_id), index))
     return arrivals
 
 
