@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from rich.console import Console
@@ -54,7 +54,7 @@ def show(settings: Settings, reason: str, limit: int, *, as_json: bool) -> None:
     table = Table("at", "reason", "where", "message", "bytes", box=None, pad_edge=False)
     for at, one in found[-limit:]:
         where = f"{one.place}[{one.index}]" + (" (retried)" if one.retried else "")
-        table.add_row(datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S"), one.reason, where, one.message, excerpt(one.value))
+        table.add_row(datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M:%S"), one.reason, where, one.message, excerpt(one.value))
     console.print(table)
     counts = Counter(one.reason for _, one in found)
     console.print("in all: " + ", ".join(f"{number:,} {name}" for name, number in counts.most_common()), style="bold")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from config.settings import Settings
@@ -114,7 +114,7 @@ def committed_offsets(settings: Settings) -> dict[tuple[str, Place], int]:
     return found
 
 
-def oldest(consumer: broker.KafkaConsumer, behind: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
+def oldest(consumer: KafkaConsumer, behind: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
     """Age in seconds of the record at each offset, as far as the broker answers in time."""
     consumer.assign(list(behind))
     for tp, offset in behind.items():

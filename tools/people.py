@@ -6,7 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -154,5 +154,5 @@ def when(moment: Any) -> str:
     if moment in (None, ""):
         return "-"
     if isinstance(moment, int | float):
-        return datetime.fromtimestamp(moment / 1000).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return str(moment)[:19].replace("T", " ")

@@ -93,7 +93,7 @@ def entry(body: bytes, place: tuple[int, int, int], before: int) -> Entry:
     moment = before if own is None else max(before, own)
     if head.type is None and head.note_id:
         return Entry(moment, place, True, own, head.note_id, (head.note_id,), body)
-    needs = (head.note_id,) if head.note_id else ()
+    needs: tuple[str, ...] = (head.note_id,) if head.note_id else ()
     needs += tuple(item.note_id for item in head.items)
     return Entry(moment, place, False, own, head.user_id or f"anon:{head.anonymous_id}", needs, body)
 

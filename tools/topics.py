@@ -60,7 +60,7 @@ def check(kafka: Kafka) -> list[str]:
             configs = admin.describe_configs(resources, config_filter="all") if resources else {}
         except (KafkaError, NotImplementedError):  # the embedded broker knows no such request
             configs = {}
-    by_name = next(iter(configs.values()), {}) if configs else {}
+    by_name: Mapping[str, Any] = next(iter(configs.values()), {}) if configs else {}
     problems = []
     for topic in TOPICS.values():
         name = full(kafka.prefix, topic.name)

@@ -31,7 +31,28 @@ TITLES = (
     "A quiet morning with {}",
     "{} for beginners",
 )
-NAMES = "mia noah lina omar yuki ben aya tom zoe max ida sam eva leo kim ron ana jon may ali".split()
+NAMES = (
+    "mia",
+    "noah",
+    "lina",
+    "omar",
+    "yuki",
+    "ben",
+    "aya",
+    "tom",
+    "zoe",
+    "max",
+    "ida",
+    "sam",
+    "eva",
+    "leo",
+    "kim",
+    "ron",
+    "ana",
+    "jon",
+    "may",
+    "ali",
+)
 
 PEOPLE = 120
 AUTHORS = 30

@@ -235,9 +235,9 @@ class Up:
                     self.restart(child)
             if time.monotonic() >= next_summary:
                 next_summary = time.monotonic() + 5
-                line = summary.line(self.metrics(), fetched(f"{self.api}/metrics"))
-                if line:
-                    say(line)
+                told = summary.line(self.metrics(), fetched(f"{self.api}/metrics"))
+                if told:
+                    say(told)
         moves.stop()
 
     def restart(self, child: Child) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from config.decode import Rejected
 from config.events import EventRules, decode_events
 from config.notes import decode_notes
@@ -18,7 +20,7 @@ def note_fault(body: bytes, now_ms: int, settings: Settings) -> str | None:
     return first(decode_notes(body, now_ms, settings.events.max_record_bytes))
 
 
-def first(places: list[object]) -> str | None:
+def first(places: Iterable[object]) -> str | None:
     for place in places:
         if isinstance(place, Rejected):
             return f"{place.code}: {place.message}"

@@ -94,12 +94,12 @@ def check(server: RedisStore, run: Run) -> None:
     run(server.close())
 
 
-def test_memory_and_valkey_agree_operation_by_operation(valkey: int, run: Run) -> None:
+def test_memory_and_valkey_agree_operation_by_operation(emptied_valkey: int, run: Run) -> None:
     """Answers, visible keys and values after any sequence of operations are the same."""
-    check(RedisStore(redis_settings(valkey)), run)
+    check(RedisStore(redis_settings(emptied_valkey)), run)
 
 
 @pytest.mark.cluster
-def test_memory_and_a_cluster_agree_operation_by_operation(redis_cluster: list[int], run: Run) -> None:
+def test_memory_and_a_cluster_agree_operation_by_operation(emptied_cluster: int, run: Run) -> None:
     """The same over three masters."""
-    check(RedisStore(redis_settings(redis_cluster[1], cluster=True)), run)
+    check(RedisStore(redis_settings(emptied_cluster, cluster=True)), run)
