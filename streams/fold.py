@@ -226,7 +226,7 @@ def pack(
     return [Outgoing(bucket.topic, bucket.partition, None, value)]
 
 
-SEGMENT, END, REJECT = 0, 1, 2
+SEGMENT, END, REJECT, ROUTE = 0, 1, 2, 3
 
 
 class Segment:
@@ -353,10 +353,11 @@ class Partition:
 
     def plan(self) -> Need:
         """Choose the next piece; returns what must be read for it."""
+        if not self.stage.families:
+            return self.plan_routes()
         stage, limits, objects, touched, weights = self.stage, self.limits, self.objects, self.touched, self.weights
         steps = self.steps
         wanted: dict[StateKey, None] = {}
-        lookups: list[int] = []
         planned: dict[StateKey, None] = {}
         parts_of = {name: len(family.parts) for name, family in stage.families.items()}
         keys = sum(parts_of[family] for family, _ in touched)
@@ -371,8 +372,6 @@ class Partition:
                     planned.update(dict.fromkeys(wants))
                 if timed:
                     clock = max(clock, max((s.t for s in item.batch.signals[item.at : item.stop] if s is not None), default=0))
-        if self.current:  # a record that the piece before ended in
-            lookups.extend(stage.lookups(self.current[1]))
         while room > 0 and keys < limits.keys and size < limits.bytes and (self.current or self.pending):
             if self.current is None:
                 record = self.pending.popleft()
@@ -383,7 +382,6 @@ class Partition:
                     steps.append((END, (record, None, None, record.timestamp)))
                     continue
                 start = self.index if record.offset == self.offset else 0
-                lookups.extend(stage.lookups(batch))
                 self.current = (record, batch, start)
             record, batch, i = self.current
             signals, table, reads = batch.signals, batch.table, stage.reads
@@ -425,7 +423,25 @@ class Partition:
             else:
                 wanted[key] = None
         prefixes = self.prefixes
-        return Need(list(wanted), [prefix + key for family, key in wanted for prefix in prefixes[family]], lookups)
+        return Need(list(wanted), [prefix + key for family, key in wanted for prefix in prefixes[family]], [])
+
+    def plan_routes(self) -> Need:
+        """`plan` for a stage that keeps nothing: no objects to read, whole records, one step each or many."""
+        stage, steps, pending = self.stage, self.steps, self.pending
+        lookups: dict[int, None] = {}
+        room = self.max_steps - self.done_steps - len(steps)
+        while room > 0 and pending:
+            record = pending.popleft()
+            try:
+                batch = stage.decode(record)
+            except Reject as reject:
+                steps.append((REJECT, (record, reject.reason, reject.message, reject.index or 0)))
+                steps.append((END, (record, None, None, record.timestamp)))
+                continue
+            lookups.update(dict.fromkeys(stage.lookups(batch)))
+            steps.append((ROUTE, (record, batch.signals, batch.appended)))
+            room -= len(batch.signals) or 1
+        return Need([], [], list(lookups))
 
     def decoded(self, record: Record) -> Batch:
         """The record's batch, without what the marks drop. Raises `Reject`, and `Unreadable` for a version of the future."""
@@ -477,6 +493,8 @@ class Partition:
                 if kind == SEGMENT:
                     if not self.fold_segment(item):
                         break
+                elif kind == ROUTE:
+                    self.fold_route(*item)
                 elif kind == END:
                     record, source, end, appended = item
                     if source is not None:
@@ -499,6 +517,21 @@ class Partition:
             raise FoldError(Position(self.offset, self.index, self.step), error) from error
         finally:
             del steps[:done]
+
+    def fold_route(self, record: Record, signals: Sequence[Any], appended: int) -> None:
+        """Fold a whole public record of a stage that keeps nothing."""
+        out, fold, offset = self.out, self.stage.fold, record.offset
+        if offset != self.offset:
+            self.offset, self.index, self.step = offset, 0, 0
+        self.record, self.appended = record, appended
+        watched = self.skips or self.condemned
+        for index in range(self.index, len(signals)):
+            self.index = index
+            if not (watched and self.passed_over(Position(offset, index, 0))):
+                fold(self, out, signals[index], None)
+        self.folded.append(appended)
+        self.done_steps += len(signals) or 1
+        self.offset, self.index = offset + 1, 0
 
     def fold_segment(self, segment: Segment) -> bool:
         """Fold a run of signals; False when it stopped before its end, with `segment.at` at the first that is not folded."""
