@@ -27,7 +27,6 @@ from config.records import (
     NoteRecord,
     PairRecord,
     Position,
-    Signal,
     Source,
     UserRecord,
     encode,
@@ -252,7 +251,7 @@ class Partition:
         self.max_steps = limits.steps
         self.condemned: dict[Position, str] = {}
         self.prefixes = {name: tuple(slot.key(part) for part in family.parts) for name, family in stage.families.items()}
-        self.family_parts = {name: dict(zip(family.parts, self.prefixes[name])) for name, family in stage.families.items()}
+        self.family_parts = {name: dict(zip(family.parts, self.prefixes[name], strict=True)) for name, family in stage.families.items()}
 
     # ------------------------------------------------------------------------------------------------------- beginning
 
@@ -460,7 +459,9 @@ class Partition:
 
     def below_marks_dropped(self, batch: Batch) -> Batch:
         """The batch without the signals whose source positions were applied already (None in their place keeps the index)."""
-        assert batch.source is not None and batch.end is not None and batch.first is not None
+        assert batch.source is not None
+        assert batch.first is not None
+        assert batch.end is not None
         name, mark = batch.source.name, self.planned_marks.get(batch.source.name)
         if mark is None or batch.end > mark:
             self.planned_marks[name] = batch.end
@@ -543,7 +544,7 @@ class Partition:
             self.offset, self.index, self.step = offset, at, 0
         self.record, self.appended = record, batch.appended
         try:
-            for at in range(at, segment.stop):
+            for at in range(segment.at, segment.stop):
                 signal = signals[at]
                 if signal is None:
                     continue
