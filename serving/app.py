@@ -1,0 +1,112 @@
+"""The feed API: an application that reads the latest state, answers with a feed, and writes nothing but logs."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from config import metrics
+from config.settings import Settings, SettingsError
+from serving.edge import Edge
+from serving.problems import install
+from serving.producer import KafkaProducer, Producer
+from serving.routes import collect, feeds, health, notes, pools, schema, users
+from serving.service import Service
+from store.base import Store
+from store.open import open_store
+
+log = structlog.get_logger("serving")
+
+ROUTERS = (collect.router, feeds.router, notes.router, pools.router, users.router, schema.router, health.router)
+
+DESCRIPTION = """What a user does now changes what everybody sees a moment later.
+
+Send events and notes, ask for feeds, read what was counted and why. Errors are `application/problem+json` (RFC 9457); every answer
+carries `X-Request-Id`. With keys configured, `X-API-Key` is required.
+"""
+
+
+def release() -> str:
+    try:
+        return version("upwell")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def create_app(
+    settings: Settings, store: Store | None = None, producer: Producer | None = None, wall: Callable[[], float] = time.time
+) -> FastAPI:
+    """The application. Store and producer are those of the settings unless given."""
+    service = Service(settings, store or open_store(settings), producer or KafkaProducer(settings), wall)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    metrics.BUILD.info({"version": release(), "part": "api"})
+    app = FastAPI(
+        title="Upwell",
+        version=release(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        license_info={"name": "Apache-2.0"},
+    )
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    install(app)
+    app.add_middleware(Edge, keys=settings.api.keys, body_bytes=settings.api.body_bytes)
+    return app
+
+
+def loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Server(uvicorn.Server):
+    """Says on `/readyz` that it is stopping, from the signal on."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.service.stopping = True
+        super().handle_exit(sig, frame)
+
+
+def run(settings: Settings, host: str | None = None, port: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT. Raises `SettingsError` for a public address without keys."""
+    host, port = host or settings.api.host, settings.api.port if port is None else port
+    if not settings.api.keys and not loopback(host):
+        raise SettingsError(f"setting api.keys is empty, so the API binds to loopback only, not to {host}: set UPWELL_API__KEYS='[\"…\"]'")
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=max(1, int(settings.api.drain_s)),
+    )
+    Server(config, app.state.service).run()

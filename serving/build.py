@@ -1,0 +1,46 @@
+"""What each surface is made of. The pipeline is a list: a new component is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from config.settings import Settings
+from serving.feed import Pipeline
+from serving.filters.asked import AskedFilter
+from serving.filters.blocked import BlockedFilter
+from serving.filters.channel import ChannelFilter
+from serving.filters.hidden import HiddenFilter
+from serving.filters.own import OwnFilter
+from serving.filters.seen import SeenFilter
+from serving.filters.status import DeletedFilter, ReviewFilter
+from serving.filters.visibility import VisibilityFilter
+from serving.scorers.prior import PriorScorer
+from serving.sources.channel import ChannelSource
+from serving.sources.follow import FollowSource
+from serving.sources.hot import HotSource
+from serving.sources.interest import InterestSource
+from serving.sources.nearby import NearbySource
+from serving.sources.pool import PoolSource
+
+EARLY = (SeenFilter(), AskedFilter())
+FILTERS = (DeletedFilter(), ReviewFilter(), VisibilityFilter(), OwnFilter(), BlockedFilter(), HiddenFilter(), ChannelFilter())
+
+
+def build(settings: Settings) -> Mapping[str, Pipeline]:
+    """Surface -> pipeline."""
+    rules = settings.feed
+    rates = {**settings.pool.prior.rates, **rules.rates}
+    scorer = PriorScorer(rules.prior, rates, settings.pool.weights, settings.interest, settings.notes.heat_half_lives_h)
+    tiers = len(settings.pool.tiers)
+
+    feed = (InterestSource(rules), ChannelSource(rules), FollowSource(rules), PoolSource(rules, tiers), HotSource(rules))
+    following = (FollowSource(rules, authors=settings.users.follows),)
+    nearby = (NearbySource(rules),)
+    hot = (HotSource(rules),)
+    return {
+        "feed": Pipeline(feed, EARLY, FILTERS, scorer, pools=True),
+        "following": Pipeline(following, EARLY, FILTERS, scorer, pools=False),
+        "nearby": Pipeline(nearby, EARLY, FILTERS, scorer, pools=False),
+        # Hot is the same for everybody: what was seen stays.
+        "hot": Pipeline(hot, EARLY[1:], FILTERS, scorer, pools=False),
+    }

@@ -1,0 +1,214 @@
+"""One feed: read, decide, read the text of what is shown.
+
+    round trip 1: the user's keys and the partition's clock        ─► Viewer
+    round trip 2: all list heads that the sources asked for        ─► Candidates ─► early filters
+    round trip 3: the candidates' records                          ─► filters ─► scorer ─► slots ─► Page
+    round trip 4: facts and text of the notes shown                ─► response
+
+Between them everything is pure and vectorised. This runner owns timing, counting and errors: a source that raises contributes nothing
+and is counted; a store that fails or is too slow gives the last good hot notes, marked degraded. A filter that raises is a bug, and
+what it would have kept out is never shown: the request fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from config import metrics
+from config.records import SOURCES, Facts
+from config.settings import Settings
+from models.interest import Interests
+from models.note import Text
+from models.user import LEDGER, Hot
+from serving.clock import StreamClock, partition_state
+from serving.slots import RANKED, passed_over, place
+from serving.snapshot import Snapshot
+from serving.stages import Ask, Candidates, EarlyFilter, Filter, Page, Placed, Query, Scorer, Source, Viewer
+from serving.text import facts_from, text_from
+from serving.viewer import NO_TASTE, PARTS, viewer_from
+from store.base import Store, StoreError
+from store.layout import HEAD, NOTE, head_from, notes_from
+
+log = structlog.get_logger("serving.feed")
+
+AMONG = 200
+"""So many of the best candidates the sample of those not shown is drawn from."""
+
+
+class Pipeline(NamedTuple):
+    """What one surface is made of; `build.py` lists them."""
+
+    sources: Sequence[Source]
+    early: Sequence[EarlyFilter]
+    filters: Sequence[Filter]
+    scorer: Scorer
+    pools: bool
+    """places are reserved for notes in the traffic pools"""
+
+
+class Answer(NamedTuple):
+    """A decided page and what people see of it, in the order of `page.placed`."""
+
+    page: Page
+    facts: Sequence[Facts]
+    texts: Sequence[Text]
+    state_as_of: int
+    """clock of the user's partition, epoch ms"""
+    took_ms: float
+
+
+class Feed:
+    """Runs pipelines. Holds no state of its own but counters."""
+
+    def __init__(self, store: Store, snapshot: Snapshot, clock: StreamClock, settings: Settings) -> None:
+        self.store, self.snapshot, self.clock = store, snapshot, clock
+        self.rules = settings.feed
+        self.interests = Interests(settings.interest)
+        self.candidates = {name: metrics.FEED_CANDIDATES.labels(name) for name in SOURCES}
+
+    async def answer(self, query: Query, pipeline: Pipeline) -> Answer:
+        """Decides one feed. Raises nothing that a request could cause."""
+        began = perf_counter()
+        try:
+            async with asyncio.timeout(self.rules.timeout_s):
+                page, facts, texts, as_of = await self.decide(query, pipeline)
+        except (StoreError, TimeoutError) as error:
+            self.snapshot.wrong("store", str(error) or f"no answer within {self.rules.timeout_s:g} s")
+            page, facts, texts, as_of = self.fall_back(query, pipeline, "store")
+        took = perf_counter() - began
+        metrics.FEED_SECONDS.labels(query.surface).observe(took)
+        if page.degraded:
+            metrics.FEED_DEGRADED.labels(page.degraded).inc()
+        return Answer(page, facts, texts, as_of, took * 1000.0)
+
+    async def decide(self, query: Query, pipeline: Pipeline) -> tuple[Page, list[Facts], list[Text], int]:
+        keys = self.snapshot.keys
+        if keys is None:
+            raise StoreError("no manifest was read yet")
+        store = self.store
+        values = await store.read([*keys.user(query.user_id, query.user, PARTS), keys.clocks[query.user % keys.users]])
+        state = partition_state(values.pop())
+        if state is not None:
+            self.clock.saw(state.clock, state.appended)
+        viewer = viewer_from(query, values, self.clock.now, self.interests)
+
+        asks, of = self.asked(query, viewer, pipeline.sources)
+        width = HEAD.itemsize
+        heads = await store.read((), [(keys.head(ask.name), 0, ask.places * width - 1) for ask in asks]) if asks else []
+        candidates = self.gather(asks, of, heads)
+        for early in pipeline.early:
+            candidates = self.kept(early.name, candidates, early.keeps(query, viewer, candidates))
+        if candidates.hashes.size > self.rules.candidates:
+            best = np.argsort(candidates.rank, kind="stable")[: self.rules.candidates]
+            candidates = candidates.take(np.sort(best))
+
+        notes, rows = notes_from(await store.read(keys.note("note", candidates.hashes.tolist())) if candidates.hashes.size else ())
+        if rows.size != candidates.hashes.size:
+            candidates = candidates.take(rows)
+        for judge in pipeline.filters:
+            keep = judge.keeps(query, viewer, candidates, notes)
+            if not keep.all():
+                candidates, notes = self.kept(judge.name, candidates, keep), notes[keep]
+        page = self.page(query, viewer, candidates, notes, pipeline)
+
+        shown = [int(candidates.hashes[p.row]) for p in page.placed]
+        texts = await store.read([*keys.note("facts", shown), *keys.note("text", shown)]) if shown else []
+        facts = [facts_from(value) for value in texts[: len(shown)]]
+        if None in facts:  # a record without facts cannot be shown: its id is not known
+            known = [i for i, f in enumerate(facts) if f is not None]
+            page = page._replace(placed=[page.placed[i] for i in known])
+        else:
+            known = list(range(len(shown)))
+        return (
+            page,
+            [f for f in facts if f is not None],
+            [text_from(texts[len(shown) + i]) for i in known],
+            state.clock if state is not None else 0,
+        )
+
+    # ------------------------------------------------------------------------------------------------------------ parts
+
+    def asked(self, query: Query, viewer: Viewer, sources: Sequence[Source]) -> tuple[list[Ask], list[int]]:
+        """All asks, and the index in SOURCES of whoever asks."""
+        asks: list[Ask] = []
+        of: list[int] = []
+        for source in sources:
+            try:
+                wanted = source.asks(query, viewer)
+            except Exception:
+                metrics.FEED_COMPONENT_ERRORS.labels(source.name).inc()
+                log.exception("source failed", source=source.name)
+                continue
+            asks += wanted
+            of += [SOURCES.index(source.name)] * len(wanted)
+        return asks, of
+
+    def gather(self, asks: Sequence[Ask], of: Sequence[int], heads: Sequence[bytes | None]) -> Candidates:
+        """The heads as one set of candidates."""
+        columns = [head_from(value)["hash"] for value in heads]
+        sizes = np.array([column.size for column in columns], np.intp)
+        if not sizes.sum():
+            return Candidates(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.bool_))
+        for source, size in zip(of, sizes.tolist(), strict=True):
+            if size:
+                self.candidates[SOURCES[source]].inc(size)
+        ask = np.repeat(np.arange(len(asks)), sizes)
+        places = np.arange(ask.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        hashes, which = np.unique(np.concatenate(columns), return_inverse=True)
+        sources = np.zeros(hashes.size, np.uint8)
+        np.bitwise_or.at(sources, which, (1 << np.array(of, np.uint8))[ask])
+        rank = np.full(hashes.size, np.iinfo(np.int64).max)
+        np.minimum.at(rank, which, places * len(asks) + ask)
+        inside = np.zeros(hashes.size, np.bool_)
+        if any(a.inside for a in asks):
+            inside[which[np.array([a.inside for a in asks])[ask]]] = True
+        return Candidates(hashes, sources, rank, inside)
+
+    def kept(self, name: str, candidates: Candidates, keep: npt.NDArray[np.bool_]) -> Candidates:
+        dropped = keep.size - int(np.count_nonzero(keep))
+        if not dropped:
+            return candidates
+        metrics.FEED_DROPPED.labels(name).inc(dropped)
+        return candidates.take(keep)
+
+    def page(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], pipeline: Pipeline) -> Page:
+        """Scores, places and the sample of what was passed over."""
+        if not notes.size:
+            return Page(query, viewer, candidates, notes, None, pipeline.scorer, [], [])
+        rng = np.random.Generator(np.random.PCG64(query.seed))
+        scored = pipeline.scorer.score(query, viewer, candidates, notes)
+        placed, order = place(query, candidates, notes, scored, self.rules, rng, pipeline.pools)
+        passed = passed_over(order, placed, self.rules.passed, AMONG, rng)
+        return Page(query, viewer, candidates, notes, scored, pipeline.scorer, placed, passed)
+
+    def fall_back(self, query: Query, pipeline: Pipeline, reason: str) -> tuple[Page, list[Facts], list[Text], int]:
+        """The last good hot notes, in their order: nothing is known of who asks."""
+        last = self.snapshot.fallback
+        viewer = nobody(self.clock.now)
+        notes = np.empty(0, NOTE) if last is None else last.notes
+        hashes = notes["hash"].astype(np.uint64)
+        hot = np.full(hashes.size, 1 << SOURCES.index("hot"), np.uint8)
+        candidates = Candidates(hashes, hot, np.arange(hashes.size), np.zeros(hashes.size, np.bool_))
+        keep = np.ones(hashes.size, np.bool_)
+        for early in pipeline.early:
+            keep &= early.keeps(query, viewer, candidates)
+        rows = np.flatnonzero(keep).tolist()
+        facts, texts = ([], []) if last is None else (last.facts, last.texts)
+        if query.channel:
+            rows = [row for row in rows if f"{facts[row].channel}/".startswith(f"{query.channel}/")]
+        rows = rows[: query.n]
+        placed = [Placed(row, RANKED, 1.0) for row in rows]
+        page = Page(query, viewer, candidates, notes, None, pipeline.scorer, placed, [], reason)
+        return page, [facts[row] for row in rows], [texts[row] for row in rows], self.clock.now
+
+
+def nobody(now: int) -> Viewer:
+    empty = np.empty(0, np.uint64)
+    return Viewer(Hot(), False, now, (), NO_TASTE, empty, np.empty(0, LEDGER), (), empty)

@@ -1,0 +1,48 @@
+"""Store keys as the API asks for them, hundreds at a time: prefixes are made once per manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from config.keys import hash64, note_key
+from store.manifest import Manifest
+
+
+class Keys:
+    """Keys of users, notes and lists under one manifest."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.users, self.notes, self.lists = (manifest.count(stage) for stage in ("users", "notes", "lists"))
+        self._notes = {kind: self._prefixes("notes", kind) for kind in ("note", "facts", "text", "state", "moves")}
+        self._heads = self._prefixes("lists", "head")
+        self._users: dict[str, list[bytes]] = {}
+        self.clocks = [manifest.at("users", p).ledger for p in range(self.users)]
+        """the runner's part of each users partition: its clock"""
+
+        self.pools = [manifest.at("notes", p).key("pools") for p in range(self.notes)]
+        """each notes partition's part of the pools' totals"""
+
+    def _prefixes(self, stage: str, kind: str) -> list[bytes]:
+        return [self.manifest.at(stage, p).key(kind) for p in range(self.manifest.count(stage))]
+
+    def user(self, user_id: str, digest: int, parts: Sequence[str]) -> list[bytes]:
+        """The named parts of a user's record."""
+        partition, key = digest % self.users, user_id.encode()
+        keys = []
+        for part in parts:
+            prefixes = self._users.get(part)
+            if prefixes is None:
+                prefixes = self._users[part] = self._prefixes("users", part)
+            keys.append(prefixes[partition] + key)
+        return keys
+
+    def note(self, kind: str, digests: Iterable[int]) -> list[bytes]:
+        """One kind of value of many notes."""
+        prefixes, partitions = self._notes[kind], self.notes
+        return [b"%s%016x" % (prefixes[digest % partitions], digest) for digest in digests]
+
+    def head(self, name: str) -> bytes:
+        """The head of a list."""
+        digest = hash64(name)
+        return self._heads[digest % self.lists] + note_key(digest)

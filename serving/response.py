@@ -1,0 +1,139 @@
+"""A decided page as the JSON that the contract names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from config.events import ACTIONS, PREDICTED
+from config.records import SLOTS, SOURCES
+from models.user import BIT
+from serving.feed import Answer
+from serving.reasons import reasons, weights_of
+from serving.scorers.prior import distance_km
+from store.layout import MEDIA, POOL_STATES
+
+SPONSORED = SLOTS.index("sponsored")
+POOL = SLOTS.index("pool")
+RUNNING = POOL_STATES.index("running")
+LIKE, COLLECT = BIT["like"], BIT["collect"]
+COUNTED = tuple((action, ACTIONS.index(action)) for action in ("impression", "click", "view", "like", "collect", "comment", "share"))
+
+
+def iso(ms: int) -> str | None:
+    """RFC 3339 in UTC with milliseconds; None for 0, which means never.
+
+    >>> iso(1_577_836_800_123)
+    '2020-01-01T00:00:00.123Z'
+    """
+    if ms <= 0:
+        return None
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def source_of(sources: int, slot: int) -> str:
+    """The one source that is named: the pool for a pool slot, else the first that brought it."""
+    if slot == POOL or not sources:
+        return "pool" if slot == POOL else "hot"
+    return SOURCES[(sources & -sources).bit_length() - 1]
+
+
+def feed_body(answer: Answer, next_cursor: str | None) -> dict[str, Any]:
+    """The whole answer."""
+    page = answer.page
+    query = page.query
+    return {
+        "request_id": query.request_id,
+        "user_id": query.user_id,
+        "surface": query.surface,
+        "took_ms": round(answer.took_ms, 2),
+        "state_as_of": iso(answer.state_as_of),
+        "model_version": page.scorer.version,
+        "variants": {},
+        "degraded": page.degraded or None,
+        "items": items(answer),
+        "next_cursor": next_cursor,
+    }
+
+
+def items(answer: Answer) -> list[dict[str, Any]]:
+    page, facts, texts = answer.page, answer.facts, answer.texts
+    query, viewer, scored = page.query, page.viewer, page.scored
+    if not page.placed:
+        return []
+    rows = [placed.row for placed in page.placed]
+    notes = page.notes[rows]
+    hashes: list[int] = notes["hash"].tolist()
+    sources: list[int] = page.candidates.sources[rows].tolist()
+    tiers: list[int] = np.where(notes["pool"] == RUNNING, notes["tier"], -1).tolist()
+    counts: list[list[int]] = notes["counts"].tolist()
+    published: list[int] = notes["published_at"].tolist()
+    media: list[int] = notes["media"].tolist()
+    scores: list[float] = scored.score[rows].tolist() if scored is not None else [0.0] * len(rows)
+    distances = distances_m(viewer.lat, viewer.lon, notes)
+    done = ledger_bits(answer, hashes)
+    weights = weights_of(viewer)
+    found = []
+    for i, placed in enumerate(page.placed):
+        about, text, bits, tier = facts[i], texts[i], done[i], tiers[i]
+        item = {
+            "note_id": about.id,
+            "author_id": about.author,
+            "title": text.title,
+            "cover_url": text.cover_url or None,
+            "media": MEDIA[media[i]] or None,
+            "tags": about.tags,
+            "channel": about.channel or None,
+            "published_at": iso(published[i]),
+            "position": query.start + i,
+            "score": round(scores[i], 4),
+            "source": source_of(sources[i], placed.slot),
+            "pool": tier if tier >= 0 else None,
+            "sponsored": placed.slot == SPONSORED,
+            "liked": bool(bits & LIKE),
+            "collected": bool(bits & COLLECT),
+            "distance_m": distances[i],
+            "counts": {action: counts[i][a] for action, a in COUNTED},
+            "reasons": reasons(about, placed.slot, sources[i], tier, distances[i], query, viewer, weights),
+        }
+        if query.explain:
+            item["explain"] = explained(answer, i)
+        found.append(item)
+    return found
+
+
+def distances_m(lat: float | None, lon: float | None, notes: np.ndarray[Any, np.dtype[np.void]]) -> list[int | None]:
+    if lat is None or lon is None:
+        return [None] * len(notes)
+    return [None if km != km else round(km * 1000.0) for km in distance_km(lat, lon, notes).tolist()]
+
+
+def ledger_bits(answer: Answer, hashes: list[int]) -> list[int]:
+    """What the user has done with each note."""
+    ledger = answer.page.viewer.ledger
+    if not ledger.size:
+        return [0] * len(hashes)
+    at = np.flatnonzero(np.isin(ledger["hash"], np.array(hashes, np.uint64)))
+    known = dict(zip(ledger["hash"][at].tolist(), ledger["bits"][at].tolist(), strict=True))
+    return [known.get(h, 0) for h in hashes]
+
+
+def explained(answer: Answer, i: int) -> dict[str, Any]:
+    """The sources that brought a note, what each part adds to its score, what is expected of it, and how it got its place."""
+    page = answer.page
+    placed, scored = page.placed[i], page.scored
+    bits = int(page.candidates.sources[placed.row])
+    told: dict[str, Any] = {
+        "sources": [name for k, name in enumerate(SOURCES) if bits >> k & 1],
+        "slot": SLOTS[placed.slot],
+        "propensity": round(placed.propensity, 6),
+    }
+    if scored is not None:
+        parts = zip(page.scorer.parts, scored.contributions[placed.row].tolist(), strict=True)
+        told["contributions"] = {name: round(value, 5) for name, value in parts}
+        told["predictions"] = {a: round(p, 6) for a, p in zip(PREDICTED, scored.predictions[placed.row].tolist(), strict=True)}
+        told["features"] = {n: round(x, 4) for n, x in zip(page.scorer.features, scored.features[placed.row].tolist(), strict=True)}
+        told["rank"] = int((scored.score > scored.score[placed.row]).sum())
+    return told

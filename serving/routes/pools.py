@@ -1,0 +1,36 @@
+"""The traffic pools as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from models.note import decode_tallies
+from serving.problems import documented
+from serving.routes.reading import answer, service_of
+from serving.routes.shapes import POOLS
+
+router = APIRouter(tags=["pools"])
+RESPONSES: dict[int | str, dict[str, Any]] = {200: {"description": "all tiers", "content": {"application/json": {"schema": POOLS}}}}
+RESPONSES |= documented(401, 503)
+
+
+@router.get("/v1/pools", summary="The traffic pools", responses=RESPONSES, response_class=Response)
+async def pools(request: Request) -> Response:
+    """By tier: its quota, the notes running in it now; and of stays that ended, their exposures and how they ended."""
+    service = service_of(request)
+    tiers = service.settings.pool.tiers
+    totals = [[0] * 5 for _ in tiers]
+    for value in await service.read(service.keys.pools):
+        for total, tally in zip(totals, decode_tallies(value) if value is not None else (), strict=False):
+            for i, n in enumerate(msgspec.structs.astuple(tally)):
+                total[i] += n
+    names = ("notes", "exposures", "promoted", "held", "stopped")
+    told = [
+        {"tier": i, "name": tier.name, "quota": tier.quota, **dict(zip(names, total, strict=True))}
+        for i, (tier, total) in enumerate(zip(tiers, totals, strict=True))
+    ]
+    return answer({"tiers": told})

@@ -1,0 +1,1 @@
+"""What a note is worth to a user: one file a scorer."""

@@ -1,0 +1,195 @@
+"""The scorer that knows nothing yet: a stated prior over popularity, taste, quality and freshness.
+
+    logit p(click) = logit(rate) + Σ weight · feature         p(action) = rate of the action · p(click) / rate of a click
+
+It shines when there is no model, or none that can be trusted; it fails to see who likes what beyond tags, author and channel. What it
+logs (features under a hashed list, expectations by action) is what later models learn from and what pools hold evidence against.
+
+Features are natural quantities, so that they mean the same in every log: log-odds of taste as `models/interest.py` has learned them,
+log2 of decayed engagements, log of quality over an average note's, log days, 0 or 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from config.events import PREDICTED
+from config.keys import hash64
+from config.records import SOURCES
+from config.settings import Interest, SettingsError
+from models.lists import EPOCH
+from serving.stages import Candidates, Floats, Query, Scored, Viewer, lookup, member
+
+DAY = 86_400_000.0
+EARTH_KM = 6_371.0
+TOP = 60_000.0
+"""Inside of what float16 holds."""
+
+
+class Frame:
+    """What features are computed from: one row per candidate, built once."""
+
+    def __init__(self, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scorer: PriorScorer) -> None:
+        rules, half_lives_ms = scorer.interest, scorer.half_lives_ms
+        self.viewer, self.notes, self.sources = viewer, notes, candidates.sources
+        self.now, self.average = viewer.now, scorer.average
+        taste = viewer.taste
+        if taste.tags.size:
+            tags = notes["tags"][:, : rules.note_tags]
+            count = np.maximum((tags != 0).sum(axis=1), 1)
+            self.tags: Floats = lookup(tags.ravel(), taste.tags, taste.tag_weights).reshape(tags.shape).sum(axis=1) / np.sqrt(count)
+        else:
+            self.tags = np.zeros(notes.shape, np.float32)
+        self.author = rules.author_share * lookup(notes["author"], taste.authors, taste.author_weights)
+        self.channel = rules.channel_share * lookup(notes["channel"], taste.channels, taste.channel_weights)
+        passed = np.array([(self.now - EPOCH) / half_life for half_life in half_lives_ms], np.float64)
+        self.heat = np.log2(1.0 + np.exp2(np.clip(notes["heat"] - passed, -60.0, 60.0)))
+        """log2(1 + engagement points as of now), by half-life"""
+
+    def bit(self, source: str) -> Floats:
+        return ((self.sources >> np.uint8(SOURCES.index(source))) & 1).astype(np.float32)
+
+    def distance_km(self) -> Floats:
+        """NaN where either place is unknown."""
+        return distance_km(self.viewer.lat, self.viewer.lon, self.notes)
+
+
+def distance_km(lat: float | None, lon: float | None, notes: npt.NDArray[np.void]) -> Floats:
+    """Great-circle distance to each note; NaN where either place is unknown."""
+    if lat is None or lon is None:
+        return np.full(notes.shape, np.nan, np.float32)
+    a, b = np.radians(lat), np.radians(notes["lat"].astype(np.float64))
+    half = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(np.radians(notes["lon"].astype(np.float64) - lon) / 2) ** 2
+    return (2 * EARTH_KM * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0)))).astype(np.float32)
+
+
+Feature = tuple[str, Callable[[Frame], Any]]
+
+FEATURES: tuple[Feature, ...] = (
+    ("tags", lambda f: f.tags),
+    ("author", lambda f: f.author),
+    ("channel", lambda f: f.channel),
+    ("heat0", lambda f: f.heat[:, 0]),
+    ("heat1", lambda f: f.heat[:, 1]),
+    ("heat2", lambda f: f.heat[:, 2]),
+    ("heat3", lambda f: f.heat[:, 3]),
+    ("quality", lambda f: log_ratio(f.notes["quality"][:, 0], f.average)),
+    ("spread", lambda f: log_ratio(f.notes["quality"][:, 2], f.notes["quality"][:, 1])),
+    ("age", lambda f: np.log1p(np.maximum(f.now - f.notes["published_at"], 0) / DAY)),
+    ("idle", lambda f: np.log1p(np.maximum(f.now - np.maximum(f.notes["engaged_at"], f.notes["published_at"]), 0) / DAY)),
+    ("exposures", lambda f: np.log1p(f.notes["organic"])),
+    ("followed", lambda f: member(f.notes["author"], f.viewer.followed)),
+    ("near", lambda f: np.nan_to_num(np.exp(-f.distance_km()), nan=0.0)),
+    ("pool", lambda f: f.notes["tier"] >= 0),
+    ("from_interest", lambda f: f.bit("interest")),
+    ("from_channel", lambda f: f.bit("channel")),
+    ("from_pool", lambda f: f.bit("pool")),
+    ("from_hot", lambda f: f.bit("hot")),
+)
+"""A feature is one entry: its name, and how it is computed. Their order and names make the hash that slates log."""
+
+CONTEXT = ("history", "gap", "tags", "personal")
+"""What is true of the request as a whole, logged beside the features."""
+
+NAMES = tuple(name for name, _ in FEATURES)
+SET = f"{hash64('prior ' + ' '.join((*NAMES, '/', *CONTEXT))):016x}"
+
+WEIGHED = {
+    "tags": "tags",
+    "author": "author",
+    "channel": "channel",
+    "popularity": "heat1",
+    "trend": "heat0",
+    "quality": "quality",
+    "age": "age",
+    "followed": "followed",
+    "near": "near",
+}
+"""Setting of `[feed.prior]` -> feature it weighs."""
+
+
+def log_ratio(value: npt.NDArray[np.float32], of: Any) -> Floats:
+    """log(value / of), 0 where either is not known yet (0)."""
+    known = (value > 0.0) & (np.asarray(of) > 0.0)
+    return np.log(np.where(known, value, 1.0) / np.where(known, of, 1.0)).astype(np.float32)
+
+
+class PriorScorer:
+    """See the module's docstring.
+
+    Parameters
+    ----------
+    weights
+        ``[feed.prior]`` of the settings
+    rates
+        actions per exposure of an average note, by action
+    worth
+        what an action is worth (``[pool] weights``): with the rates, the value of an average note
+    interest
+        ``[interest]``: how a note's tags, author and channel share in a user's own part
+    half_lives_h
+        of the four heats of a note record
+    """
+
+    name: ClassVar[str] = "prior"
+
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        rates: Mapping[str, float],
+        worth: Mapping[str, float],
+        interest: Interest,
+        half_lives_h: Sequence[float],
+    ) -> None:
+        unknown = sorted(set(weights) - {*WEIGHED, "bias"})
+        if unknown:
+            raise SettingsError(f"unknown setting feed.prior.{unknown[0]}")
+        for action in PREDICTED:
+            if not 0.0 < rates.get(action, 0.0) < 1.0:
+                raise SettingsError(
+                    f"setting pool.prior.rates.{action} (or feed.rates) wants a rate between 0 and 1, got {rates.get(action)}"
+                )
+        self.interest = interest
+        self.average = sum(rates.get(action, 0.0) * points for action, points in worth.items())
+        self.half_lives_ms = tuple(hours * 3_600_000.0 for hours in half_lives_h)
+        self.features, self.feature_set = NAMES, SET
+        self.version = f"prior-{hash64(repr(sorted({**weights, **rates}.items()))):016x}"[:14]
+        used = [(name, column) for name, column in WEIGHED.items() if weights.get(name)]
+        self.parts = ("base", *(name for name, _ in used))
+        self.columns = np.array([NAMES.index(column) for _, column in used], np.intp)
+        self.weights = np.array([weights[name] for name, _ in used], np.float32)
+        self.personal = np.array([name in ("tags", "author", "channel") for name, _ in used])
+        click = rates["click"]
+        self.base = np.float32(np.log(click / (1.0 - click)) + weights.get("bias", 0.0))
+        self.lift = np.array([rates[action] / click for action in PREDICTED], np.float32)
+        self.hide = PREDICTED.index("hide")
+        self.hide_rate = np.float32(rates["hide"])
+
+    def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:
+        frame = Frame(viewer, candidates, notes, self)
+        features = np.empty((notes.size, len(FEATURES)), np.float32)
+        for i, (_, column) in enumerate(FEATURES):
+            features[:, i] = column(frame)
+        np.clip(features, -TOP, TOP, out=features)
+        contributions = np.empty((notes.size, len(self.parts)), np.float32)
+        contributions[:, 0] = self.base
+        contributions[:, 1:] = features[:, self.columns] * self.weights
+        score = contributions.sum(axis=1)
+        own = contributions[:, 1:][:, self.personal].sum(axis=1)
+        click = 1.0 / (1.0 + np.exp(-np.clip(score, -12.0, 12.0)))
+        predictions = np.minimum(click[:, None] * self.lift, 0.9)
+        # Who likes a subject hides less of it.
+        predictions[:, self.hide] = self.hide_rate * np.exp(-np.clip(own, -3.0, 3.0))
+        return Scored(score, own, predictions, features, context(viewer), contributions)
+
+
+def context(viewer: Viewer) -> Floats:
+    hot = viewer.hot
+    if not viewer.personal:
+        return np.zeros(len(CONTEXT), np.float32)
+    gap = max(viewer.now - hot.last_seen, 0) / DAY if hot.last_seen else 0.0
+    return np.array([np.log1p(hot.engagements), np.log1p(gap), len(hot.tags), 1.0], np.float32)

@@ -1,0 +1,183 @@
+"""What the routes share: one object per application, made at its start."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from config.events import EventRules
+from config.keys import hash64
+from config.records import Signal
+from config.settings import Settings, digest
+from serving.build import build
+from serving.clock import StreamClock
+from serving.cursor import BadCursor, Cursors
+from serving.feed import Answer, Feed
+from serving.keys import Keys
+from serving.position import BadPosition, Place, Waiter, position_from, position_text
+from serving.problems import Problem
+from serving.producer import NotAcknowledged, Producer
+from serving.slate import packed, served
+from serving.snapshot import Snapshot
+from serving.stages import Query
+from store.base import Store, StoreError
+
+log = structlog.get_logger("serving")
+
+Shown = npt.NDArray[np.uint32] | None
+
+LAST_POSITION = 10_000
+"""No cursor leads further: nobody scrolls there, and positions stay small numbers in slates."""
+
+
+class Service:
+    """Store, producer, snapshot, clock and pipelines, and the few things that several routes do with them."""
+
+    def __init__(self, settings: Settings, store: Store, producer: Producer, wall: Callable[[], float] = time.time) -> None:
+        self.settings, self.store, self.producer, self.wall = settings, store, producer, wall
+        self.clock = StreamClock(wall, settings.engine.tick_lag_s)
+        self.snapshot = Snapshot(store, settings, self.clock)
+        self.pipelines = build(settings)
+        self.feed = Feed(store, self.snapshot, self.clock, settings)
+        rules = settings.feed
+        self.waiter = Waiter(store, self.clock, rules, settings.kafka.prefix)
+        secret = "\0".join((settings.kafka.prefix, *sorted(settings.api.keys))).encode()
+        self.cursors = Cursors(secret, int(rules.cursor_hours * 3_600_000), rules.cursor_shown)
+        self.event_rules = EventRules(settings.events.aliases, settings.events.max_record_bytes)
+        self.settings_hash = digest(settings.feed, settings.interest)
+        self.stopping = False
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await asyncio.gather(self.producer.start(), self.snapshot.refresh())
+        self._refreshing = asyncio.get_running_loop().create_task(self.snapshot.run())
+
+    async def stop(self) -> None:
+        self.stopping = True
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        await self.producer.stop()
+        await self.store.close()
+
+    @property
+    def keys(self) -> Keys:
+        """Raises a 503 before the first snapshot."""
+        keys = self.snapshot.keys
+        if keys is None:
+            raise Problem(503, "not_ready", "; ".join(f"{k}: {v}" for k, v in sorted(self.snapshot.reasons.items())), {"Retry-After": "1"})
+        return keys
+
+    async def wait(self, after: str | None, stage: str, digest: int) -> None:
+        """`after=`: until the state of that partition contains the position, or its time is over."""
+        if not after:
+            return
+        try:
+            places = position_from(after)
+        except BadPosition as error:
+            raise Problem(422, "bad_position", str(error)) from None
+        keys = self.snapshot.keys
+        if keys is not None:
+            try:
+                await self.waiter.wait(keys, stage, digest, places)
+            except StoreError:
+                return  # the read that follows says so in its own way
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """For routes that cannot do without. Raises a 503."""
+        try:
+            return await self.store.read(keys)
+        except StoreError as error:
+            raise Problem(503, "store_unavailable", str(error), {"Retry-After": "1"}) from None
+
+    # --------------------------------------------------------------------------------------------------------- feeds
+
+    def query(
+        self,
+        user_id: str,
+        surface: str,
+        n: int,
+        cursor: str | None,
+        channel: str,
+        city: str,
+        lat: float | None,
+        lon: float | None,
+        exclude: Sequence[str],
+        explain: bool,
+    ) -> tuple[Query, tuple[str, ...], Shown]:
+        """A query, what a cursor is bound to, and what earlier pages showed. Raises a 400 for a bad cursor."""
+        rules = self.settings.feed
+        if (lat is None) != (lon is None):
+            raise Problem(422, "invalid", "lat and lon come together")
+        if len(exclude) > rules.exclude_max:
+            raise Problem(422, "invalid", f"exclude: at most {rules.exclude_max} notes")
+        channel = channel.strip("/")
+        scope = (user_id, surface, channel, city)
+        start, shown = 0, None
+        if cursor:
+            try:
+                start, shown = self.cursors.read(cursor, scope, self.clock.now)
+            except BadCursor as error:
+                raise Problem(400, "bad_cursor", str(error)) from None
+        request_id = secrets.token_urlsafe(16)
+        query = Query(
+            user_id,
+            hash64(user_id),
+            surface,
+            n,
+            request_id,
+            hash64(request_id),
+            channel,
+            city,
+            lat,
+            lon,
+            np.sort(np.array([hash64(note) for note in exclude], np.uint64)) if exclude else None,
+            shown,
+            start,
+            explain,
+        )
+        return query, scope, shown
+
+    async def answer(self, query: Query) -> Answer:
+        return await self.feed.answer(query, self.pipelines[query.surface])
+
+    def next_cursor(self, answer: Answer, scope: tuple[str, ...], shown: Shown) -> str | None:
+        """None when there is nothing left to show."""
+        page = answer.page
+        query = page.query
+        start = query.start + len(page.placed)
+        if len(page.placed) < query.n or start > LAST_POSITION:
+            return None
+        before = [] if shown is None else shown.tolist()
+        now = [int(page.candidates.hashes[p.row]) for p in page.placed]
+        return self.cursors.make(scope, self.clock.now, start, [*before, *now])
+
+    def log_slate(self, answer: Answer) -> None:
+        """Hands the slate to the producer; a slate of nothing or for nobody is none."""
+        page = answer.page
+        keys = self.snapshot.keys
+        if not page.placed or not page.query.user_id or keys is None:
+            return
+        now_ms = int(self.wall() * 1000)
+        value = served(page, self.settings_hash, self.clock.stamp(), now_ms)
+        self.producer.hand("by-user", page.query.user_id.encode(), value, page.query.user % keys.users)
+
+    # ------------------------------------------------------------------------------------------------------- the user's say
+
+    async def tell_user(self, user_id: str, digest: int, signal: Signal) -> str:
+        """Appends a signal of the API's own to by-user; returns its position. Raises a 503 when it was not acknowledged."""
+        partition = digest % self.keys.users
+        try:
+            ack = await self.producer.send("by-user", user_id.encode(), packed(signal, int(self.wall() * 1000)), partition)
+        except NotAcknowledged as error:
+            raise not_acknowledged(error) from None
+        return position_text([Place("users", partition, "by-user", ack.partition, ack.offset)])
+
+
+def not_acknowledged(error: Exception) -> Problem:
+    return Problem(503, "not_acknowledged", f"Kafka did not acknowledge: {error}", {"Retry-After": "1"})

@@ -1,0 +1,47 @@
+"""The slate: what one response showed and passed over, as the users stage and every later model will read it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from config.keys import hash64
+from config.records import VERSION, Served, Signal, Slate, SlateItem, UserRecord, encode
+from serving.stages import Page
+from store.layout import POOL_STATES
+
+RUNNING = POOL_STATES.index("running")
+
+
+def slate_of(page: Page, settings_hash: str) -> Slate:
+    """A page as it is logged. Without a scorer (degraded) it has neither features nor predictions, and nothing is learned from it."""
+    query, candidates, notes, scored = page.query, page.candidates, page.notes, page.scored
+    rows = [placed.row for placed in page.placed]
+    passed = [row for row, _ in page.passed]
+    hashes = candidates.hashes
+    tiers = np.where(notes["pool"] == RUNNING, notes["tier"], -1)
+    items = [
+        SlateItem(int(hashes[p.row]), query.start + place, p.slot, int(candidates.sources[p.row]), int(tiers[p.row]), p.propensity)
+        for place, p in enumerate(page.placed)
+    ]
+    others = [SlateItem(int(hashes[row]), -1, 0, int(candidates.sources[row]), int(tiers[row]), weight) for row, weight in page.passed]
+    slate = Slate(query.request_id, query.surface, items, others, page.scorer.feature_set, b"", b"")
+    slate.session_id, slate.device, slate.degraded = query.session_id, query.device, page.degraded
+    slate.settings_hash = settings_hash
+    if scored is not None:
+        slate.features = scored.features[rows + passed].astype("<f2").tobytes()
+        slate.predictions = scored.predictions[rows].astype("<f2").tobytes()
+        slate.context = scored.context.astype("<f2").tobytes()
+        slate.model_version = page.scorer.version
+    return slate
+
+
+def packed(signal: Signal, now_ms: int) -> bytes:
+    """A record of the API's own: no source, so its signal is deduplicated by id."""
+    return encode(UserRecord(VERSION, None, 0, (0, 0, 0), (0, 0, 0), now_ms, [], [signal]))  # type: ignore[list-item]
+
+
+def served(page: Page, settings_hash: str, stamp: int, now_ms: int) -> bytes:
+    """The record that says a slate left the API."""
+    query = page.query
+    signal = Served(u=query.user_id, t=stamp, id=hash64(query.request_id), slate=slate_of(page, settings_hash))
+    return packed(signal, now_ms)

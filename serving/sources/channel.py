@@ -1,0 +1,25 @@
+"""Popular notes of the channel that was asked for, or of those the user likes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from config.settings import Feed
+from serving.stages import Ask, Query, Viewer
+
+
+class ChannelSource:
+    """With `channel=` the list of that channel (sub-channels are in it), read deep; else those with the largest weights."""
+
+    name: ClassVar[str] = "channel"
+
+    def __init__(self, rules: Feed) -> None:
+        self.rules = rules
+
+    def asks(self, query: Query, viewer: Viewer) -> Sequence[Ask]:
+        rules = self.rules
+        if query.channel:
+            return [Ask(f"channel:{query.channel}", 5 * rules.channel_places, inside=True)]
+        liked = [i.value for i in viewer.interests if i.kind == "channel" and i.weight > 0.0]
+        return [Ask(f"channel:{channel}", rules.channel_places) for channel in liked[: rules.interest_channels]]

@@ -1,0 +1,27 @@
+"""What is hot now: everywhere, in the channel or the city that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from config.settings import Feed
+from serving.stages import Ask, Query, Viewer
+
+
+class HotSource:
+    """The one source that needs nothing of the user: it carries the first feed, and the feed without a profile."""
+
+    name: ClassVar[str] = "hot"
+
+    def __init__(self, rules: Feed) -> None:
+        self.rules = rules
+
+    def asks(self, query: Query, viewer: Viewer) -> Sequence[Ask]:
+        places = self.rules.hot_places
+        if query.channel:
+            return [Ask(f"hot:channel:{query.channel}", 2 * places, inside=True)]
+        if query.city:
+            return [Ask(f"hot:city:{query.city}", 2 * places)]
+        # Without any interests there is little else to show.
+        return [Ask("hot", places if viewer.interests else 3 * places)]
