@@ -97,7 +97,6 @@ class FactsCache:
 def facts_from(value: bytes) -> Facts:
     """Facts as the notes stage wrote them; names that many notes share are kept once."""
     facts = _decode(value)
-    facts.known = True
     facts.channel = sys.intern(facts.channel)
     facts.tags = tuple([sys.intern(tag) for tag in facts.tags])
     return facts
