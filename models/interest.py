@@ -24,8 +24,9 @@ Tags chosen at sign-up add a prior to their weights that fades with every note e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container
 from math import exp, log, sqrt
+from struct import Struct as Layout
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,8 @@ from config.events import TYPES
 from config.keys import hash64
 from config.records import Facts
 from models.decay import ROOM, bits_of, rebase
-from models.user import Hot, Weight
+from models.ring import find
+from models.user import WEIGHT, WEIGHT_ROW, Hot, Table, key_of
 
 DAY = 86_400_000
 SIGNUP = TYPES.index("signup")
@@ -50,6 +52,16 @@ AGES = 1_000.0
 
 SURE = 30.0
 """Logits are cut here, far outside of what matters and inside of what exp takes."""
+
+
+WIDTH = WEIGHT_ROW.size
+BY = WIDTH - 1
+"""byte of a weight's row that says what moved it"""
+components, write = Layout("<dd").unpack_from, Layout("<dd").pack_into
+write_all = Layout("<ddqQB").pack_into
+
+Row = tuple[Table, int, float, str, bytes]
+"""(table, where the row begins or -1, share in a step, name, key)"""
 
 
 def probability(logit: float) -> float:
@@ -126,6 +138,7 @@ class Interests:
         self.short_bits, self.long_bits = bits_of(rules.short_keep), bits_of(rules.long_keep)
         self.short_ms, self.long_ms = rules.short_half_life_d * DAY, rules.long_half_life_d * DAY
         self.default = logit_of(rules.default_rate)
+        self.smallest = min(rules.tags, rules.authors, rules.channels) * WIDTH
         self.tag_share = tuple(1.0 / sqrt(max(n, 1)) for n in range(rules.note_tags + 1))
 
     # ------------------------------------------------------------------------------------------------------------- decay
@@ -140,8 +153,7 @@ class Interests:
 
     def settle(self, hot: Hot, t: int) -> tuple[float, float]:
         """`growth` for a writer: begins the user's time, and moves landmarks when there is no room left."""
-        last = hot.last_seen
-        now = max(last, t)
+        now = max(hot.last_seen, t)
         if not hot.origin:
             hot.origin = now
         elapsed = now - hot.origin
@@ -151,9 +163,9 @@ class Interests:
             a, b = rebase(short, 0), rebase(long, 0)
             down_short, down_long = 2.0**-a, 2.0**-b
             for table in (hot.tags, hot.authors, hot.channels):
-                for weight in table.values():
-                    weight.short *= down_short
-                    weight.long *= down_long
+                for at in range(0, len(table.rows), WIDTH):
+                    kept_short, kept_long = components(table.rows, at + 8)
+                    write(table.rows, at + 8, kept_short * down_short, kept_long * down_long)
             hot.short_mark, hot.long_mark = hot.short_mark + a, hot.long_mark + b
             short, long = short - a, long - b
         return 2.0**short, 2.0**long
@@ -165,28 +177,45 @@ class Interests:
 
     # ----------------------------------------------------------------------------------------------------------- reading
 
+    def rows_of(self, hot: Hot, facts: Facts) -> list[Row]:
+        """Where the weights of a note stand."""
+        rows: list[Row] = []
+        tags = facts.tags
+        if tags:
+            if len(tags) > self.rules.note_tags:
+                tags = tags[: self.rules.note_tags]
+            table, share = hot.tags, self.tag_share[len(tags)]
+            stored = table.rows
+            for tag in tags:
+                key = key_of(tag)
+                at = stored.find(key)
+                while at >= 0 and at % WIDTH:
+                    at = stored.find(key, at + 1)
+                rows.append((table, at, share, tag, key))
+        if facts.author:
+            key = key_of(facts.author)
+            rows.append((hot.authors, find(hot.authors.rows, key, WIDTH), self.rules.author_share, facts.author, key))
+        if facts.channel:
+            key = key_of(facts.channel)
+            rows.append((hot.channels, find(hot.channels.rows, key, WIDTH), self.rules.channel_share, facts.channel, key))
+        return rows
+
     def own(self, hot: Hot, facts: Facts, now: int) -> float:
         """The user's own part of the logit of engaging with a note."""
         short, long = self.growth(hot, now)
-        return self._own(hot, facts, 1.0 / short, 1.0 / long)
+        return self._own(hot, self.rows_of(hot, facts), 1.0 / short, 1.0 / long)
 
-    def _own(self, hot: Hot, facts: Facts, short: float, long: float) -> float:
-        tags, table, signup, total = facts.tags, hot.tags, hot.signup, 0.0
-        if len(tags) > self.rules.note_tags:
-            tags = tags[: self.rules.note_tags]
-        for tag in tags:
-            weight = table.get(tag)
-            if weight is not None:
-                total += weight.short * short + weight.long * long
-            if signup and tag in signup:
-                total += self.prior(hot)
-        total *= self.tag_share[len(tags)]
-        weight = hot.authors.get(facts.author)
-        if weight is not None:
-            total += self.rules.author_share * (weight.short * short + weight.long * long)
-        weight = hot.channels.get(facts.channel)
-        if weight is not None:
-            total += self.rules.channel_share * (weight.short * short + weight.long * long)
+    def _own(self, hot: Hot, rows: list[Row], short: float, long: float) -> float:
+        total = 0.0
+        for table, at, share, _, _ in rows:
+            if at >= 0:
+                kept_short, kept_long = components(table.rows, at + 8)
+                total += share * (kept_short * short + kept_long * long)
+        if hot.signup:
+            prior, tags = self.prior(hot), hot.tags
+            for table, _, share, name, _ in rows:
+                if table is tags and name in hot.signup:
+                    total += share * prior
         return total
 
     def strengths(self, hot: Hot, now: int) -> list[Interest]:
@@ -195,13 +224,13 @@ class Interests:
         prior = self.prior(hot) if hot.signup else 0.0
         found = []
         for kind, table in (("tag", hot.tags), ("author", hot.authors), ("channel", hot.channels)):
-            for value, w in table.items():
-                short, long = w.short / grown_short, w.long / grown_long
-                known = prior if kind == "tag" and value in hot.signup else 0.0
-                found.append(Interest(kind, value, short + long + known, short, long, w.by, w.note, w.at))
-        for value, at in hot.signup.items():
-            if value not in hot.tags:
-                found.append(Interest("tag", value, prior, 0.0, 0.0, SIGNUP, 0, at))
+            for name, kept_short, kept_long, at, note, by in table:
+                short, long = kept_short / grown_short, kept_long / grown_long
+                known = prior if kind == "tag" and name in hot.signup else 0.0
+                found.append(Interest(kind, name, short + long + known, short, long, by, note, at))
+        for name, at in hot.signup.items():
+            if name not in hot.tags:
+                found.append(Interest("tag", name, prior, 0.0, 0.0, SIGNUP, 0, at))
         found.sort(key=lambda i: (-i.weight, i.kind, i.value))
         return found
 
@@ -209,12 +238,18 @@ class Interests:
         """The same weights by hash: ``own`` of many notes is three look-ups in sorted arrays."""
         short, long = self.growth(hot, now)
         prior = self.prior(hot) if hot.signup else 0.0
-        tags = {tag: w.short / short + w.long / long for tag, w in hot.tags.items()}
-        for tag in hot.signup:
-            tags[tag] = tags.get(tag, 0.0) + prior
-        authors = {author: w.short / short + w.long / long for author, w in hot.authors.items()}
-        channels = {channel: w.short / short + w.long / long for channel, w in hot.channels.items()}
-        return Taste(*_arrays(tags), *_arrays(authors), *_arrays(channels))
+        tags, authors, channels = (np.frombuffer(bytes(table.rows), WEIGHT) for table in (hot.tags, hot.authors, hot.channels))
+        hashes, weights = tags["hash"], tags["short"] / short + tags["long"] / long
+        if hot.signup:
+            chosen = np.array([hash64(tag) for tag in hot.signup], np.uint64)
+            weights += prior * np.isin(hashes, chosen)
+            new = chosen[~np.isin(chosen, hashes)]
+            hashes, weights = np.concatenate([hashes, new]), np.concatenate([weights, np.full(new.shape, prior)])
+        return Taste(
+            *_ascending(hashes, weights),
+            *_ascending(authors["hash"], authors["short"] / short + authors["long"] / long),
+            *_ascending(channels["hash"], channels["short"] / short + channels["long"] / long),
+        )
 
     # ---------------------------------------------------------------------------------------------------------- learning
 
@@ -224,9 +259,10 @@ class Interests:
         Exposures alone bring in few new tags and no new authors: what was merely passed over would crowd out what was chosen.
         """
         short, long = self.settle(hot, t)
-        p = probability(self.default + self._own(hot, facts, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
+        rows = self.rows_of(hot, facts)
+        p = probability(self.default + self._own(hot, rows, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
         mark = round(STEPS * p)
-        self._step(hot, facts, t, -mark / STEPS, 0, note, short, long, False)
+        self._step(hot, rows, t, -mark / STEPS, 0, note, short, long, False)
         return 1 + mark
 
     def engaged(
@@ -241,100 +277,70 @@ class Interests:
         if fade:
             hot.n += 1
         short, long = self.settle(hot, t)
-        p = probability(self.default + self._own(hot, facts, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
+        rows = self.rows_of(hot, facts)
+        p = probability(self.default + self._own(hot, rows, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
         amount = gain * (1.0 - p)
         if first and mark:
             before = p if mark == FORGOTTEN else (mark - 1) / STEPS
             amount += before if gain > 0.0 else -before
-        self._step(hot, facts, t, amount, by, note, short, long, True)
+        self._step(hot, rows, t, amount, by, note, short, long, True)
 
     def pushed(self, hot: Hot, facts: Facts, t: int, amount: float, by: int, note: int) -> None:
         """A step of a stated size on all of a note: hidden, reported."""
         short, long = self.settle(hot, t)
-        self._step(hot, facts, t, amount, by, note, short, long, True)
+        self._step(hot, self.rows_of(hot, facts), t, amount, by, note, short, long, True)
 
     def author(self, hot: Hot, author: str, t: int, amount: float, by: int, note: int) -> None:
         """A step on one author: followed, unfollowed, hidden."""
-        self._alone(hot, hot.authors, author, t, amount * self.rules.author_share, by, note, self.rules.authors)
+        self._alone(hot, hot.authors, author, t, amount * self.rules.author_share, by, note)
 
     def tag(self, hot: Hot, tag: str, t: int, amount: float, by: int, note: int) -> None:
         """A step on one tag: hidden."""
-        self._alone(hot, hot.tags, tag, t, amount, by, note, self.rules.tags)
+        self._alone(hot, hot.tags, tag, t, amount, by, note)
 
-    def _alone(self, hot: Hot, table: dict[str, Weight], name: str, t: int, amount: float, by: int, note: int, bound: int) -> None:
+    def _alone(self, hot: Hot, table: Table, name: str, t: int, amount: float, by: int, note: int) -> None:
         short, long = self.settle(hot, t)
-        weight = table.get(name)
-        if weight is None:
-            weight = table[name] = Weight()
-        late_short, late_long = self._late(hot, t)
-        self._add(weight, t, amount * short * late_short, amount * long * late_long, by, note)
-        if len(table) > bound:
-            self._evict(table, bound, short, long, (name,))
-
-    def _late(self, hot: Hot, t: int) -> tuple[float, float]:
-        """What is left of a step that comes late: it counts as it would had it come in its time."""
-        late = hot.last_seen - t
-        if late <= 0:
-            return self.rules.short_rate, self.rules.long_rate
-        return self.rules.short_rate * 2.0 ** (-late / self.short_ms), self.rules.long_rate * 2.0 ** (-late / self.long_ms)
-
-    @staticmethod
-    def _add(weight: Weight, t: int, short: float, long: float, by: int, note: int) -> None:
-        weight.short += short
-        weight.long += long
-        if by or not weight.by:
-            weight.at, weight.by, weight.note = t, by, note
+        key = key_of(name)
+        self._step(hot, [(table, find(table.rows, key, WIDTH), 1.0, name, key)], t, amount, by, note, short, long, True)
 
     def _step(
-        self, hot: Hot, facts: Facts, t: int, amount: float, by: int, note: int, grown_short: float, grown_long: float, bring: bool
+        self, hot: Hot, rows: list[Row], t: int, amount: float, by: int, note: int, grown_short: float, grown_long: float, bring: bool
     ) -> None:
-        """`amount` on all weights of a note, each by its share; `bring`: those that are not there yet are brought in."""
+        """`amount` on weights, each by its share; `bring`: those that are not there yet are brought in."""
         rules = self.rules
-        late_short, late_long = self._late(hot, t)
-        short, long = amount * grown_short * late_short, amount * grown_long * late_long
-        tags, table = facts.tags, hot.tags
-        if len(tags) > rules.note_tags:
-            tags = tags[: rules.note_tags]
-        share = self.tag_share[len(tags)]
-        step_short, step_long = short * share, long * share
-        for tag in tags:
-            weight = table.get(tag)
-            if weight is None:
-                if not bring and len(table) >= rules.passed_tags:
+        short, long = amount * rules.short_rate * grown_short, amount * rules.long_rate * grown_long
+        late = hot.last_seen - t
+        if late > 0:  # what comes late counts as it would had it come in its time
+            short *= 2.0 ** (-late / self.short_ms)
+            long *= 2.0 ** (-late / self.long_ms)
+        full = False
+        for table, at, share, name, key in rows:
+            stored = table.rows
+            if at < 0:
+                if not bring and (table is hot.authors or (table is hot.tags and len(stored) >= rules.passed_tags * WIDTH)):
                     continue
-                weight = table[tag] = Weight()
-            weight.short += step_short
-            weight.long += step_long
-            if by or not weight.by:
-                weight.at, weight.by, weight.note = t, by, note
-        if len(table) > rules.tags:
-            self._evict(table, rules.tags, grown_short, grown_long, tags)
-        author = facts.author
-        if author:
-            weight = hot.authors.get(author)
-            if weight is None and bring:
-                weight = hot.authors[author] = Weight()
-            if weight is not None:
-                self._add(weight, t, short * rules.author_share, long * rules.author_share, by, note)
-                if len(hot.authors) > rules.authors:
-                    self._evict(hot.authors, rules.authors, grown_short, grown_long, (author,))
-        channel = facts.channel
-        if channel:
-            weight = hot.channels.get(channel)
-            if weight is None:
-                weight = hot.channels[channel] = Weight()
-            self._add(weight, t, short * rules.channel_share, long * rules.channel_share, by, note)
-            if len(hot.channels) > rules.channels:
-                self._evict(hot.channels, rules.channels, grown_short, grown_long, (channel,))
-
-    @staticmethod
-    def _evict(table: dict[str, Weight], bound: int, short: float, long: float, keep: Sequence[str]) -> None:
-        """The weakest leave, an eighth of the bound at once (sorting is dear), but never those of the note at hand; ties by name."""
-        weakest = sorted((abs(w.short / short + w.long / long), name) for name, w in table.items() if name not in keep)
-        for _, name in weakest[: len(table) - bound + bound // 8]:
-            del table[name]
+                at = table.add(name, key)
+                if at < 0:
+                    continue
+                full = full or len(stored) > self.smallest
+            kept_short, kept_long = components(stored, at + 8)
+            if by or not stored[at + BY]:
+                write_all(stored, at + 8, kept_short + short * share, kept_long + long * share, t, note, by)
+            else:
+                write(stored, at + 8, kept_short + short * share, kept_long + long * share)
+        if full:
+            names = [row[3] for row in rows]
+            for table, bound in ((hot.tags, rules.tags), (hot.authors, rules.authors), (hot.channels, rules.channels)):
+                if len(table) > bound:
+                    evict(table, bound, grown_short, grown_long, names)
 
 
-def _arrays(weights: dict[str, float]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
-    by_hash = sorted((hash64(name), weight) for name, weight in weights.items())
-    return np.array([h for h, _ in by_hash], np.uint64), np.array([w for _, w in by_hash], np.float32)
+def evict(table: Table, bound: int, short: float, long: float, keep: Container[str]) -> None:
+    """The weakest leave, an eighth of the bound at once (it is dear), but never those of the note at hand; ties by name."""
+    weakest = sorted((abs(w.short / short + w.long / long), w.name) for w in table if w.name not in keep)
+    table.drop({name for _, name in weakest[: len(table) - bound + bound // 8]})
+
+
+def _ascending(hashes: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
+    order = np.argsort(hashes)
+    return hashes[order].astype(np.uint64), weights[order].astype(np.float32)

@@ -7,7 +7,7 @@ in chunks, so that a push rewrites one of them. `bytes.find` searches it in abou
 from __future__ import annotations
 
 
-def find(rows: bytes, key: bytes, width: int) -> int:
+def find(rows: bytes | bytearray, key: bytes, width: int) -> int:
     """Byte offset of the first row of `rows` that begins with `key`, -1 when there is none.
 
     >>> find(b"aab" + b"baa", b"ba", 3)

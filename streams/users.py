@@ -62,9 +62,9 @@ from models.user import (
     ONCE,
     OWN,
     PARTS,
-    PUBLIC,
     PUBLIC_ROW,
     PUBLICS,
+    RECENT_ROW,
     ROW,
     SEEN,
     SLATES,
@@ -72,7 +72,6 @@ from models.user import (
     Hot,
     Open,
     Place,
-    Recent,
     Standing,
     User,
     opened,
@@ -95,7 +94,7 @@ UNDOES = tuple(ACTIONS.index(t[2:]) if t[:2] == "un" and t[2:] in ACTIONS else -
 TRAFFIC_FLAG = {TRAFFIC.index("test"): TEST, TRAFFIC.index("bot"): BOT}
 
 NOTHING = Extra()
-PUBLIC_WIDTH, COMMENT_WIDTH = PUBLIC.itemsize, 16
+PUBLIC_WIDTH, RECENT_WIDTH, COMMENT_WIDTH = PUBLIC_ROW.size, RECENT_ROW.size, 16
 
 APPLIED, REPEATED, ERASED, UNKNOWN, IGNORED = "applied", "repeated", "erased", "unknown_note", "ignored"
 """Outcomes: `unknown_note` was applied too, but moved no weights; `ignored` takes back what does not stand."""
@@ -479,18 +478,19 @@ class Users:
 
     def link(self, out: Out, hot: Hot, h: int, t: int, a: int, engaged: int) -> None:
         """The first engagement with a note: paired with the last ones before it, both ways, and remembered."""
-        recent = hot.recent
-        for i, other in enumerate(recent):
-            if other.h == h:
-                del recent[i]
-                break
-        for distance, other in enumerate(recent[: -self.bounds.pair_with - 1 : -1], 1):
-            gap = t - other.t
-            out.tell("by-pair", h, Pair(0, 0, 0, h, other.h, distance, t, gap, other.c, engaged))
-            out.tell("by-pair", other.h, Pair(0, 0, 0, other.h, h, -distance, t, gap, engaged, other.c))
-        recent.append(Recent(h, t, a, engaged))
-        if len(recent) > self.bounds.recent:
-            del recent[0]
+        rows, key = hot.recent, h.to_bytes(8, "little")
+        at = find(rows, key, RECENT_WIDTH)
+        if at >= 0:
+            rows = rows[:at] + rows[at + RECENT_WIDTH :]
+        engaged = min(engaged, 2**32 - 1)
+        distance = min(self.bounds.pair_with, len(rows) // RECENT_WIDTH)
+        tell = out.tell
+        for other, when, _, count in RECENT_ROW.iter_unpack(rows[len(rows) - distance * RECENT_WIDTH :]):
+            gap = t - when
+            tell("by-pair", h, Pair(0, 0, 0, h, other, distance, t, gap, count, engaged))
+            tell("by-pair", other, Pair(0, 0, 0, other, h, -distance, t, gap, engaged, count))
+            distance -= 1
+        hot.recent = (rows + RECENT_ROW.pack(h, t, a, engaged))[-RECENT_WIDTH * self.bounds.recent :]
 
     def examples(self, out: Out, slate: Open, row: int, uh: int, h: int, t: int, actions: list[int], whole: bool) -> None:
         for a in actions:
@@ -713,7 +713,7 @@ class Users:
         if self.known(user, signal.id):
             return REPEATED
         self.touch(user, signal.t)
-        user.hot.tags.pop(signal.tag_name, None)
+        user.hot.tags.drop((signal.tag_name,))
         user.hot.signup.pop(signal.tag_name, None)
         return APPLIED
 

@@ -13,18 +13,23 @@ from models.user import (
     PLACED,
     PUBLIC,
     PUBLIC_ROW,
+    RECENT,
+    RECENT_ROW,
     ROW,
+    SEPARATOR,
+    WEIGHT,
+    WEIGHT_ROW,
     Follows,
     Hot,
     Place,
-    Recent,
     Standing,
+    Table,
     User,
-    Weight,
     all_follows,
     bits_to_actions,
     decode_hot,
     decode_slates,
+    key_of,
     ledger_rows,
     opened,
     public_actions,
@@ -32,8 +37,28 @@ from models.user import (
 )
 
 U64, FLOAT, NAME = st.integers(0, 2**64 - 1), st.floats(allow_nan=False), st.text(max_size=8)
-WEIGHT = st.builds(Weight, FLOAT, FLOAT, st.integers(0, 2**43), st.integers(0, 26), U64)
-TABLE = st.dictionaries(NAME, WEIGHT, max_size=4)
+TIME = st.integers(0, 2**43)
+NAMES = st.text(st.characters(exclude_characters=SEPARATOR), min_size=1, max_size=8)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    table = Table()
+    for name in draw(st.lists(NAMES, unique=True, max_size=4)):
+        WEIGHT_ROW.pack_into(
+            table.rows,
+            table.add(name, key_of(name)),
+            hash64(name),
+            draw(FLOAT),
+            draw(FLOAT),
+            draw(TIME),
+            draw(U64),
+            draw(st.integers(0, 26)),
+        )
+    return table
+
+
+TABLE = tables()
 HOT = st.builds(
     Hot,
     tags=TABLE,
@@ -42,7 +67,7 @@ HOT = st.builds(
     n=st.integers(0, 10**9),
     short_mark=st.integers(-(10**6), 10**6),
     signup=st.dictionaries(NAME, st.integers(0, 2**43), max_size=3),
-    recent=st.lists(st.builds(Recent, U64, st.integers(0, 2**43), st.integers(0, 13), st.integers(0, 10**9)), max_size=4),
+    recent=st.binary(max_size=60),
     follows=st.lists(NAME, unique=True, max_size=3),
     hidden_notes=st.lists(U64, unique=True, max_size=3),
     place=st.none() | st.builds(Place, st.none() | FLOAT, st.none() | FLOAT, NAME, st.integers(0, 2**43)),
@@ -90,6 +115,8 @@ def test_readers_see_rows_as_arrays() -> None:
     """Struct layouts and numpy dtypes are the same bytes."""
     assert LEDGER.itemsize == 8 + ROW.size
     assert PUBLIC.itemsize == PUBLIC_ROW.size
+    assert RECENT.itemsize == RECENT_ROW.size
+    assert WEIGHT.itemsize == WEIGHT_ROW.size
     row = ledger_rows([None, (5).to_bytes(8, "little") + ROW.pack(0b10001, 0b10000, 3, 9), b""])[0]
     assert (row["hash"], row["bits"], row["strange"], row["comments"], row["state"]) == (5, 17, 16, 3, 9)
     assert bits_to_actions(int(row["bits"])) == ("impression", "like")
@@ -97,6 +124,23 @@ def test_readers_see_rows_as_arrays() -> None:
     assert (act["hash"], act["at"], act["action"]) == (2**64 - 1, 12, 4)
     assert seen_hashes([b"", None, (7).to_bytes(8, "little")]).tolist() == [7]
     assert seen_hashes([]).dtype == np.uint64
+
+
+@given(TABLE, NAMES)
+def test_a_table_keeps_names_and_rows_together(table: Table, name: str) -> None:
+    """A name is there once, wherever it was put; dropping takes its row and no other; a name with a NUL cannot be kept."""
+    rows = {w.name: w for w in table}
+    assert len(rows) == len(table)
+    assert all(found in table for found in rows)
+    at = table.add(name, key_of(name))
+    assert table.add(name, key_of(name)) == at
+    assert name in table
+    assert {w.name: w for w in table if w.name != name} == {k: w for k, w in rows.items() if k != name}
+    assert table.drop((name,))
+    assert not table.drop((name,))
+    assert name not in table
+    assert {w.name: w for w in table} == {k: w for k, w in rows.items() if k != name}
+    assert table.add("a\0b", key_of("a\0b")) == -1
 
 
 def test_follows_come_oldest_first() -> None:
