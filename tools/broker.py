@@ -11,7 +11,7 @@ from kafka.errors import KafkaConfigurationError, KafkaError
 
 from config.settings import Kafka
 from config.topics import full
-from streams.logs import BrokerError, client_settings
+from streams.logs import BrokerError, Logs, client_settings
 
 PATIENCE_MS = 5_000
 
@@ -44,6 +44,7 @@ def consumer(kafka: Kafka, **more: Any) -> Iterator[KafkaConsumer]:
             bootstrap_timeout_ms=PATIENCE_MS,
             fetch_max_wait_ms=kafka.fetch_wait_ms,
             enable_auto_commit=False,
+            allow_auto_create_topics=False,
             **more,
         )
         try:
@@ -61,6 +62,7 @@ def producer(kafka: Kafka) -> Iterator[KafkaProducer]:
             bootstrap_timeout_ms=PATIENCE_MS,
             acks="all",
             enable_idempotence=False,
+            allow_auto_create_topics=False,
             max_in_flight_requests_per_connection=1,
             request_timeout_ms=10_000,
             delivery_timeout_ms=30_000,
@@ -81,6 +83,15 @@ def admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
             yield client
         finally:
             client.close()
+
+
+def counts(kafka: Kafka, names: Iterable[str]) -> dict[str, int]:
+    """Partitions by short topic name. Raises `BrokerError` when a topic is missing: a tool never makes one by asking for it."""
+    logs = Logs(kafka)
+    try:
+        return {name: count for name, (_, count) in logs.describe(names).items()}
+    finally:
+        logs.close()
 
 
 def places(client: KafkaConsumer, kafka: Kafka, names: Iterable[str]) -> dict[TopicPartition, Place]:

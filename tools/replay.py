@@ -308,13 +308,8 @@ class Replay:
         events = notes = 0
         try:
             manifest = await known(store, kafka.prefix)
+            counts = broker.counts(kafka, ["events", "notes"])
             with broker.producer(kafka) as producer:
-                counts = {}
-                for name in ("events", "notes"):
-                    partitions = producer.partitions_for(full(kafka.prefix, name))
-                    if not partitions:
-                        raise Mistake(f"topic {full(kafka.prefix, name)} is missing: run `upwell topics create`")
-                    counts[name] = len(partitions)
 
                 def send(name: str, batch: Sequence[Entry]) -> None:
                     bodies = ((one.key, body_of(one, self.shift_ms)) for one in batch)

@@ -51,11 +51,8 @@ def one(settings: Settings, body: bytes) -> str:
         raise Mistake(f"this event would be refused: {fault}")
     event = msgspec.json.decode(body)
     topic = full(settings.kafka.prefix, "events")
+    key = str(event.get("user_id") or f"anon:{event.get('anonymous_id')}")
+    partition = partition_of(hash64(key), broker.counts(settings.kafka, ["events"])["events"])
     with broker.producer(settings.kafka) as producer:
-        partitions = producer.partitions_for(topic)
-        if not partitions:
-            raise Mistake(f"topic {topic} is missing: run `upwell topics create`")
-        key = str(event.get("user_id") or f"anon:{event.get('anonymous_id')}")
-        partition = partition_of(hash64(key), len(partitions))
         sent = producer.send(topic, key=key.encode(), value=body, partition=partition).get(timeout=30)
     return f"sent to {topic}, partition {sent.partition}, offset {sent.offset}"

@@ -1,0 +1,140 @@
+"""The command line: help with an example everywhere, and one clear line for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer.main
+
+import upwell
+from tests import parts
+from tests.parts import ROOT
+
+
+def run(*arguments: str, input: bytes = b"", cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """The command as a user runs it, without this shell's settings."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("UPWELL_")}
+    command = [sys.executable, str(ROOT / "upwell.py"), *arguments]
+    env = clean | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environ
+    return subprocess.run(command, input=input, capture_output=True, env=env, cwd=cwd, timeout=60, check=False)
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    found = []
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found += commands(command, (*path, name))
+        else:
+            found.append(((*path, name), command))
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(upwell.app))
+
+
+@pytest.mark.parametrize("path, command", COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
+def test_every_command_has_help_with_an_example_of_itself(path: tuple[str, ...], command: click.Command) -> None:
+    """A newcomer copies the example."""
+    assert f"upwell {' '.join(path)}" in (command.help or "").partition("Example:")[2]
+    assert (command.help or "").splitlines()[0].endswith(".")
+
+
+def test_the_version_is_told() -> None:
+    """`upwell --version` names the program and a version, at once."""
+    done = run("--version")
+    assert done.returncode == 0
+    assert done.stdout.split()[0] == b"upwell"
+
+
+NOWHERE = {"UPWELL_KAFKA": "127.0.0.1:1", "UPWELL_REDIS": "redis://:s3cret@127.0.0.1:1/0"}
+
+
+@pytest.mark.parametrize(
+    "arguments, environ, words",
+    [
+        (["config"], {"UPWELL_KAFKA__PARTITION": "4"}, "unknown setting"),
+        (["config"], {"UPWELL_KAFKA__PARTITIONS": "many"}, "kafka.partitions"),
+        (["config"], {"UPWELL_CONFIG": "/nowhere/upwell.toml"}, "/nowhere/upwell.toml"),
+        (["topics", "check"], NOWHERE, "does not answer"),
+        (["lag"], NOWHERE, "127.0.0.1:1"),
+        (["send", "like", "--user", "u", "--note", "n"], NOWHERE, "UPWELL_KAFKA"),
+        (["send", "like", "--user", "u"], NOWHERE, "missing_field"),
+        (["send", "lick", "--user", "u", "--note", "n"], NOWHERE, "unknown_type"),
+        (["send", "like", "--field", "oops"], NOWHERE, "name=value"),
+        (["send"], NOWHERE, "nothing on stdin"),
+        (["replay", "/nowhere/events.jsonl"], NOWHERE, "/nowhere/events.jsonl"),
+        (["replay", "x", "--shift-to", "yesterday"], NOWHERE, "only `now`"),
+        (["worker", "--stages", "user"], NOWHERE, "unknown stage user"),
+        (["tail"], NOWHERE, "does not answer"),
+        (["dead", "list"], NOWHERE, "does not answer"),
+        (["feed", "u", "--api", "http://127.0.0.1:1"], NOWHERE, "is `upwell up` or `upwell api` running?"),
+        (["feed", "u", "--surface", "moon"], NOWHERE, "unknown surface"),
+        (["doctor"], NOWHERE, "is it running?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_users_mistake_is_one_clear_line(arguments: list[str], environ: dict[str, str], words: str, tmp_path: Path) -> None:
+    """It exits non-zero, names what is wrong, shows no traceback and no password."""
+    done = run(*arguments, cwd=tmp_path, **environ)
+    told = (done.stdout + done.stderr).decode()
+    assert done.returncode == 1, told
+    assert words in told
+    assert "Traceback" not in told
+    assert "s3cret" not in told
+    if arguments != ["doctor"]:
+        assert len(done.stderr.decode().strip().splitlines()) == 1, told
+        assert done.stderr.startswith(b"upwell: ")
+
+
+def test_a_wrong_flag_exits_with_two() -> None:
+    """As other commands do."""
+    done = run("lag", "--wach")
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+def test_config_masks_secrets_and_is_toml() -> None:
+    """What it prints can be read back as settings."""
+    import tomllib
+
+    done = run(
+        "config", UPWELL_REDIS="redis://:s3cret@host/0", UPWELL_KAFKA__SASL_PASSWORD="s3cret", UPWELL_EVENTS__ALIASES='{"read": "view"}'
+    )
+    assert b"s3cret" not in done.stdout
+    told = tomllib.loads(done.stdout.decode())
+    assert told["redis"]["url"] == "redis://***@host/0"
+    assert told["events"]["aliases"] == {"read": "view"}
+    assert told["kafka"]["partitions"] == 16
+
+
+def test_check_names_every_refused_line(tmp_path: Path) -> None:
+    """`upwell replay --check` sends nothing, and exits 1 when something would be refused."""
+    file = tmp_path / "events.jsonl"
+    good = json.dumps({"type": "like", "user_id": "u", "note_id": "n"})
+    file.write_text(f'{good}\n{{"type": "like"}}\n{good}\nno json\n{{"note_id": "n", "author_id": "a", "lat": 91}}\n')
+    done = run("replay", "--check", str(file))
+    told = done.stdout.decode().splitlines()
+    assert done.returncode == 1
+    assert [line.rpartition("/")[2].split(":")[1] for line in told[:3]] == ["2", "4", "5"]
+    assert told[3] == "2 good, 3 refused"
+    file.write_text(good)
+    assert run("replay", "--check", str(file)).returncode == 0
+
+
+def test_an_event_goes_to_its_topic(broker: parts.EmbeddedBroker, prefix: str, tmp_path: Path) -> None:
+    """From flags, and from stdin; the answer says where it stands."""
+    environ = {"UPWELL_KAFKA": broker.address, "UPWELL_KAFKA__PREFIX": prefix, "UPWELL_KAFKA__PARTITIONS": "2"}
+    assert b"topics create" in run("send", "like", "--user", "u", "--note", "n", cwd=tmp_path, **environ).stderr
+    assert run("topics", "create", cwd=tmp_path, **environ).returncode == 0
+    first = run("send", "view", "--user", "u", "--note", "n", "--field", "dwell_ms=1200", cwd=tmp_path, **environ)
+    assert first.stdout.startswith(f"sent to {prefix}.events, partition ".encode())
+    body = b'{"type": "like", "user_id": "u", "note_id": "n"}'
+    second = run("send", "-", input=body, cwd=tmp_path, **environ)
+    assert second.stdout.split(b",")[:2] == first.stdout.split(b",")[:2]

@@ -1,0 +1,28 @@
+"""`upwell tail`: what a packed record says, for people and programs."""
+
+from __future__ import annotations
+
+from config.events import TYPES
+from config.records import Act, Erase, Extra, Facts, Served, Tick, UserRecord
+from tools.tail import applied, line
+
+
+def test_a_record_is_told_signal_by_signal() -> None:
+    """Ticks only move the clock and are not told; one user can be picked."""
+    facts = [Facts("n1", True, "ann", "food", ("soup",)), Facts("n2")]
+    signals = [
+        Act(u="u1", k=TYPES.index("like"), t=1_000, n=0, r="r1", p=3),
+        Tick(t=5),
+        Act(u="u2", k=TYPES.index("view"), t=2_000, n=1, x=Extra(dwell_ms=900)),
+        Served(u="u1", t=3_000),
+        Erase(u="u1", t=4_000),
+    ]
+    record = UserRecord(1, None, 0, (0, 0, 0), (1, 0, 0), 9, facts, signals)
+    told = list(applied(record))
+    assert [one["type"] for one in told] == ["like", "view", "served", "erase"]
+    assert told[0] == {"at": 1000, "user_id": "u1", "type": "like", "note_id": "n1", "tags": ["soup"], "request_id": "r1", "position": 3}
+    assert told[1]["unknown_note"]
+    assert [one["type"] for one in applied(record, "u2")] == ["view"]
+    assert "like" in line(told[0])
+    assert "#soup" in line(told[0])
+    assert "dwell_ms=900" in line(told[1])
