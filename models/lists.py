@@ -169,15 +169,22 @@ def longitudes(lat: float, reach: float) -> float:
 
 def popularity(points: float, base: int, published_at: int, z: float, half_life_ms: float, seed: float) -> float:
     """log2 of points and seed as of EPOCH, plus `z` bits of quality: see the module's docstring. `points` have their landmark at `base`."""
-    warmth = max(points, 0.0) + seed * 2.0 ** ((published_at - base) / half_life_ms)
-    return math.log2(max(warmth, 1e-300)) + (base - EPOCH) / half_life_ms + z
+    late = max(base, published_at)  # so that no power is above one
+    warmth = max(points, 0.0) * 2.0 ** ((base - late) / half_life_ms) + seed * 2.0 ** ((published_at - late) / half_life_ms)
+    return math.log2(max(warmth, 1e-300)) + (late - EPOCH) / half_life_ms + z
 
 
 def hot(ces: float, exposures: float, base: int, exposed_at: int, half_life_ms: float, rate: float, weight: float) -> float:
     """log2 of the shrunk rate at the last exposure, plus that moment in half-lives. Sums have their landmark at `base`."""
-    fade = 2.0 ** ((base - exposed_at) / half_life_ms)
-    shrunk = (max(ces, 0.0) * fade + rate * weight) / (max(exposures, 0.0) * fade + weight)
+    shrunk = shrunk_rate(ces, exposures, base, exposed_at, half_life_ms, rate, weight)
     return math.log2(max(shrunk, 1e-300)) + (exposed_at - EPOCH) / half_life_ms
+
+
+def shrunk_rate(ces: float, exposures: float, base: int, exposed_at: int, half_life_ms: float, rate: float, weight: float) -> float:
+    """CES per exposure, both decayed to the last exposure (or the landmark, where that is later), drawn to `rate` with a weight of so
+    many exposures."""
+    fade = 2.0 ** (min(base - exposed_at, 0) / half_life_ms)
+    return (max(ces, 0.0) * fade + rate * weight) / (max(exposures, 0.0) * fade + weight)
 
 
 def recency(published_at: int) -> float:

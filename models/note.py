@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -147,12 +147,26 @@ class Note(msgspec.Struct, array_like=True):
     """the deadline that is set, 0 none"""
 
 
+class Tally(msgspec.Struct, array_like=True):
+    """One tier in one partition, for ``GET /v1/pools``: the sum over partitions is the tier."""
+
+    notes: int = 0
+    """running in it now"""
+    exposures: int = 0
+    """organic ones, of stays that ended"""
+    promoted: int = 0
+    held: int = 0
+    stopped: int = 0
+    """stopped or expired"""
+
+
 POPULARITY, HOT, RECENCY, PLACEMENT = range(4)
 """Places in `Note.told`: kinds of lists whose members share one score per note."""
 
 decode = msgspec.msgpack.Decoder(Note).decode
 decode_text = msgspec.msgpack.Decoder(Text).decode
 decode_moves = msgspec.msgpack.Decoder(list[Transition]).decode
+decode_tallies = msgspec.msgpack.Decoder(list[Tally]).decode
 
 # ----------------------------------------------------------------------------------------------------------------------- rules
 
@@ -480,9 +494,8 @@ def scores_of(note: Note, rules: Rules) -> tuple[float | None, float | None, flo
 
 def rate_of(note: Note, rules: Rules) -> float:
     """Shrunk CES per exposure at the hot half-life, as of the last exposure."""
-    heats, prior = note.heats, math.exp(note.prior) if note.prior else 0.0
-    fade = 2.0 ** ((note.base - note.exposed_at) / rules.hot_half_life) if note.exposed_at else 0.0
-    return (max(heats[4], 0.0) * fade + prior * rules.hot_weight) / (max(heats[5], 0.0) * fade + rules.hot_weight)
+    heats, prior = note.heats, math.exp(note.prior) if note.quality is not None else 0.0
+    return lists.shrunk_rate(heats[4], heats[5], note.base, note.exposed_at, rules.hot_half_life, prior, rules.hot_weight)
 
 
 def matters(before: float | None, after: float | None, step: float) -> bool:

@@ -30,7 +30,7 @@ class ListFamily:
     """Lists by score alone: the head is the state."""
 
     name = "list"
-    parts = ("head",)
+    parts: tuple[str, ...] = ("head",)
 
     def __init__(self, bound: int, pool_bound: int) -> None:
         self.bound, self.pool_bound = bound, pool_bound
@@ -38,18 +38,18 @@ class ListFamily:
     def load(self, key: bytes, values: Sequence[bytes | None]) -> Ranked:
         return Ranked(values[0] or b"", self.pool_bound if key.startswith(b"pool:") else self.bound)
 
-    def dump(self, key: bytes, ranked: Ranked) -> Mapping[str, bytes | None]:
-        if not ranked.dirty:
+    def dump(self, key: bytes, state: Ranked) -> Mapping[str, bytes | None]:
+        if not state.dirty:
             return {}
-        ranked.dirty = False
-        return {"head": bytes(ranked.head) or None}
+        state.dirty = False
+        return {"head": bytes(state.head) or None}
 
 
 class HotFamily:
     """Hot lists: one note per author in the head; `rest` holds the head's authors and the notes behind them."""
 
     name = "hot"
-    parts = ("head", "rest")
+    parts: tuple[str, ...] = ("head", "rest")
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
@@ -57,11 +57,11 @@ class HotFamily:
     def load(self, key: bytes, values: Sequence[bytes | None]) -> OnePerAuthor:
         return OnePerAuthor(values[0] or b"", values[1] or b"", self.bound)
 
-    def dump(self, key: bytes, ranked: OnePerAuthor) -> Mapping[str, bytes | None]:
-        if not ranked.dirty:
+    def dump(self, key: bytes, state: OnePerAuthor) -> Mapping[str, bytes | None]:
+        if not state.dirty:
             return {}
-        ranked.dirty = False
-        return {"head": bytes(ranked.head) or None, "rest": ranked.rest or None}
+        state.dirty = False
+        return {"head": bytes(state.head) or None, "rest": state.rest or None}
 
 
 class Channel(msgspec.Struct, array_like=True):
@@ -91,18 +91,18 @@ class ChannelFamily:
     """Channels, by name; the empty one speaks for all notes."""
 
     name = "channel"
-    parts = ("window",)
+    parts: tuple[str, ...] = ("window",)
 
     def load(self, key: bytes, values: Sequence[bytes | None]) -> Window:
         if values[0] is not None:
             return Window(decode_channel(values[0]))
         return Window(Channel(quality.Recent(key.decode())))
 
-    def dump(self, key: bytes, window: Window) -> Mapping[str, bytes | None]:
-        if not window.dirty:
+    def dump(self, key: bytes, state: Window) -> Mapping[str, bytes | None]:
+        if not state.dirty:
             return {}
-        window.dirty = False
-        return {"window": encode(window.channel)}
+        state.dirty = False
+        return {"window": encode(state.channel)}
 
 
 class Lists:

@@ -25,7 +25,7 @@ from config.records import Bars, Evidence, NoteAct, NoteChange, NoteServed, Scor
 from config.settings import Settings, SettingsError
 from models import lists, pool, quality
 from models import note as notes
-from models.note import HOT, PAID, PLACEMENT, POPULARITY, RECENCY, UNKNOWN, Note, Text, Transition, matters
+from models.note import HOT, PAID, PLACEMENT, POPULARITY, RECENCY, UNKNOWN, Note, Tally, Text, Transition, decode_tallies, matters
 from store.layout import NOTE, NOTE_VERSION, POOL_STATES
 from streams.stage import Batch, Family, Out, Part, Record, StateKey, packed_batch
 
@@ -127,7 +127,7 @@ class NoteFamily:
     """Notes: the state, its moves, and two projections, each in a key of its own. See `models/note.py`."""
 
     name = "note"
-    parts = ("state", "moves", "note", "facts")
+    parts: tuple[str, ...] = ("state", "moves", "note", "facts")
 
     def __init__(self, rules: notes.Rules) -> None:
         self.rules = rules
@@ -137,25 +137,25 @@ class NoteFamily:
         note = notes.decode(state) if state is not None else Note()
         return Kept(int(key, 16), note, notes.decode_moves(moves) if moves is not None else [], state is not None)
 
-    def dump(self, key: bytes, kept: Kept) -> Mapping[str, bytes | None]:
-        if not kept.dirty:
+    def dump(self, key: bytes, state: Kept) -> Mapping[str, bytes | None]:
+        if not state.dirty:
             return {}
-        note = kept.note
-        kept.dirty = False
+        note = state.note
+        state.dirty = False
         if not note.since:
-            kept.facts_dirty = kept.moves_dirty = False
-            stored, kept.stored = kept.stored, False
+            state.facts_dirty = state.moves_dirty = False
+            stored, state.stored = state.stored, False
             return dict.fromkeys(self.parts) if stored else {}
         values: dict[str, bytes | None] = {}
-        kept.stored = True
+        state.stored = True
         if note.status != UNKNOWN:
-            values["note"] = project(kept, self.rules)
-            if kept.facts_dirty:
-                kept.facts_dirty = False
+            values["note"] = project(state, self.rules)
+            if state.facts_dirty:
+                state.facts_dirty = False
                 values["facts"] = encode(notes.facts_of(note))
-            if kept.moves_dirty:
-                kept.moves_dirty = False
-                values["moves"] = encode(kept.moves)
+            if state.moves_dirty:
+                state.moves_dirty = False
+                values["moves"] = encode(state.moves)
         values["state"] = encode(note)
         return values
 
@@ -173,29 +173,16 @@ class TextFamily:
     """Text, read by the API for the notes it shows, and by this stage with catalogue records only."""
 
     name = "text"
-    parts = ("text",)
+    parts: tuple[str, ...] = ("text",)
 
     def load(self, key: bytes, values: Sequence[bytes | None]) -> Page:
         return Page(notes.decode_text(values[0]) if values[0] is not None else Text())
 
-    def dump(self, key: bytes, page: Page) -> Mapping[str, bytes | None]:
-        if not page.dirty:
+    def dump(self, key: bytes, state: Page) -> Mapping[str, bytes | None]:
+        if not state.dirty:
             return {}
-        page.dirty = False
-        return {"text": encode(page.text) if page.text != Text() else None}
-
-
-class Tally(msgspec.Struct, array_like=True):
-    """One tier in one partition, for ``GET /v1/pools``: the sum over partitions is the tier."""
-
-    notes: int = 0
-    """running in it now"""
-    exposures: int = 0
-    """organic ones, of stays that ended"""
-    promoted: int = 0
-    held: int = 0
-    stopped: int = 0
-    """stopped or expired"""
+        state.dirty = False
+        return {"text": encode(state.text) if state.text != Text() else None}
 
 
 class Bar(msgspec.Struct, array_like=True):
@@ -207,7 +194,6 @@ class Bar(msgspec.Struct, array_like=True):
 
 
 decode_known = msgspec.msgpack.Decoder(list[Bar]).decode
-decode_tallies = msgspec.msgpack.Decoder(list[Tally]).decode
 
 
 class Known:
@@ -256,7 +242,7 @@ class KnownFamily:
     """The one shared object of a partition."""
 
     name = "bars"
-    parts = ("bars", "pools")
+    parts: tuple[str, ...] = ("bars", "pools")
 
     def __init__(self, rules: notes.Rules) -> None:
         self.rules = rules
@@ -269,13 +255,13 @@ class KnownFamily:
             self.rules,
         )
 
-    def dump(self, key: bytes, known: Known) -> Mapping[str, bytes | None]:
+    def dump(self, key: bytes, state: Known) -> Mapping[str, bytes | None]:
         values: dict[str, bytes | None] = {}
-        if known.bars_dirty:
-            values["bars"] = encode(list(known.bars.values()))
-        if known.tallies_dirty:
-            values["pools"] = encode(known.tallies)
-        known.bars_dirty = known.tallies_dirty = False
+        if state.bars_dirty:
+            values["bars"] = encode(list(state.bars.values()))
+        if state.tallies_dirty:
+            values["pools"] = encode(state.tallies)
+        state.bars_dirty = state.tallies_dirty = False
         return values
 
 
@@ -466,9 +452,9 @@ class Notes:
             tally = known.tallies[before.tier]
             name = "stopped" if step.verdict == "expired" else step.verdict
             setattr(tally, name, getattr(tally, name) + 1)
-        if after is not None and after.state == pool.OPEN:
-            if before is None or before.state != pool.OPEN or after.tier != before.tier:
-                known.tallies[after.tier].notes += 1
+        stays = before is not None and after is not None and before.state == pool.OPEN and after.tier == before.tier
+        if after is not None and after.state == pool.OPEN and not stays:
+            known.tallies[after.tier].notes += 1
 
     def set_timer(self, part: Part, out: Out, kept: Kept) -> None:
         """One timer a note: the window of its tier, or the end of an unknown note's time."""
