@@ -7,7 +7,7 @@ header          holds
 ``topic``, ``partition``, ``offset``  where the record stands in its log
 ``index``       place in its array; 0 for a lone object, and where the record as a whole cannot be read
 ``message``     one line that names the field
-``retry``       only on what was retried once: ``topic/partition/offset[/index]`` of the first try
+``retry``       only on what was retried once: ``topic/partition/offset[/index]`` of the first try, the topic by its short name
 ``part``        only where the value is not the whole record: ``element`` (of a large array) or ``head`` (of a record too large to send)
 ==============  =================================================================================================================
 
@@ -132,7 +132,8 @@ def retry(dead: Letter) -> Again:
     However often the same letter is sent, it counts once: ids that were not given are derived from the place that the ``retry`` header
     names, so that all its copies have the same.
     """
-    if dead.topic.rpartition(".")[2] not in PUBLIC:
+    short = dead.topic.rpartition(".")[2]
+    if short not in PUBLIC:
         raise NotRetriable(f"{dead.topic} is an internal log: correct the program, then `upwell rebuild` folds it again")
     if dead.retried:
         raise NotRetriable(f"it was retried before (first tried at {dead.retried})")
@@ -143,5 +144,6 @@ def retry(dead: Letter) -> Again:
     else:
         found = element_of(dead.value, dead.index) if dead.value is not None else None
         value, element = (dead.value, False) if found is None else (found, True)
-    place = f"{dead.place}/{dead.index}" if element else dead.place
+    place = f"{short}/{dead.partition}/{dead.offset}"
+    place = f"{place}/{dead.index}" if element else place
     return Again(dead.topic, dead.key, value, ((RETRIED, place.encode()),))

@@ -83,7 +83,7 @@ class Intake:
         kinds = self.rules.kinds
         signals: list[Any] = []
         for index, event in enumerate(decode_events(record.value, appended, self.rules)):
-            if isinstance(event, Rejected):
+            if not isinstance(event, Event):
                 signals.append(event)
                 continue
             event_id = event.event_id
