@@ -9,7 +9,9 @@ import cProfile
 import random
 import sys
 import time
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,7 @@ USERS, NOTES, TAGS, START = 20_000, 5_000, 200, 1_700_000_000_000
 class Part:
     now = appended = partition = 0
     shared = None
-    facts: ClassVar[dict[int, Any]] = {}
+    facts: Mapping[int, Any] = MappingProxyType({})
 
 
 class Out:
@@ -38,6 +40,12 @@ class Out:
 
     def tell(self, topic: str, digest: int, signal: Signal, note: Any = None) -> None:
         self.told.append(signal)
+
+    def everywhere(self, topic: str, signal: Signal) -> None: ...
+
+    def publish(self, topic: str, key: bytes, value: bytes) -> None: ...
+
+    def dead(self, reason: str, message: str, index: int | None = None) -> None: ...
 
     def timer(self, family: str, key: bytes, deadline: int | None) -> None: ...
 
@@ -83,7 +91,8 @@ def run(count: int, profile: bool) -> None:
     rng = random.Random(1)
     table = notes(rng)
     acts = events(count, rng, table)
-    stage, part, out, states = Users(load(environ={})), Part(), Out(), {}
+    stage, part, out = Users(load(environ={})), Part(), Out()
+    states: dict[str, User] = {}
     for act in acts:
         states.setdefault(act.u, User())
     spent: dict[str, tuple[list[float], list[float]]] = {}
@@ -114,7 +123,7 @@ def run(count: int, profile: bool) -> None:
     for kind, (folded, dumped) in sorted(spent.items(), key=lambda item: -len(item[1][0])):
         print(f"  {kind:12s} {len(folded):8d}  fold {np.median(folded) * 1e6:6.1f} µs  dump {np.median(dumped) * 1e6:6.1f} µs  (medians)")
     sizes = {p: np.array([len(state.part(i) or b"") for state in states.values()]) for i, p in enumerate(PARTS)}
-    hot, whole = sizes["hot"], sum(sizes.values())
+    hot, whole = sizes["hot"], np.sum(list(sizes.values()), axis=0)
     print(
         f"bytes a user: hot p50 {np.median(hot):.0f} p99 {np.quantile(hot, 0.99):.0f} max {hot.max()}; all parts p50 {np.median(whole):.0f} mean {whole.mean():.0f}"
     )

@@ -189,15 +189,19 @@ class Interests:
             for tag in tags:
                 key = key_of(tag)
                 at = stored.find(key)
-                while at >= 0 and at % WIDTH:
-                    at = stored.find(key, at + 1)
+                if at > 0 and at % WIDTH:
+                    at = find(stored, key, WIDTH)
                 rows.append((table, at, share, tag, key))
-        if facts.author:
-            key = key_of(facts.author)
-            rows.append((hot.authors, find(hot.authors.rows, key, WIDTH), self.rules.author_share, facts.author, key))
-        if facts.channel:
-            key = key_of(facts.channel)
-            rows.append((hot.channels, find(hot.channels.rows, key, WIDTH), self.rules.channel_share, facts.channel, key))
+        for table, share, name in (
+            (hot.authors, self.rules.author_share, facts.author),
+            (hot.channels, self.rules.channel_share, facts.channel),
+        ):
+            if name:
+                key = key_of(name)
+                at = table.rows.find(key)
+                if at > 0 and at % WIDTH:
+                    at = find(table.rows, key, WIDTH)
+                rows.append((table, at, share, name, key))
         return rows
 
     def own(self, hot: Hot, facts: Facts, now: int) -> float:

@@ -169,10 +169,10 @@ def test_a_scorer_reads_the_same_own_part(hot: Hot) -> None:
         found = np.flatnonzero(hashes == np.uint64(hash64(name)))
         return float(values[found[0]]) if len(found) else 0.0
 
-    tags = sum(look(taste.tags, taste.tag_weights, tag) for tag in facts.tags) / sqrt(3)
+    of_tags = sum(look(taste.tags, taste.tag_weights, tag) for tag in facts.tags) / sqrt(3)
     author = look(taste.authors, taste.author_weights, "a2") * RULES.author_share
     channel = look(taste.channels, taste.channel_weights, "c0") * RULES.channel_share
-    assert INTERESTS.own(hot, facts, 2_000) == pytest.approx(tags + author + channel, rel=1e-5)
+    assert INTERESTS.own(hot, facts, 2_000) == pytest.approx(of_tags + author + channel, rel=1e-5)
     assert list(taste.tags) == sorted(taste.tags)
 
 

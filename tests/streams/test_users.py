@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -44,15 +45,25 @@ DEFAULTS = configuration.load(environ={})
 MINUTE = 60_000
 
 
-class Told(list[tuple[str, int, Any, Any]]):
+class Told:
     """An Out that keeps what it is told."""
 
     def __init__(self) -> None:
+        self.all: list[tuple[str, int, Any, Any]] = []
         self.timers: dict[bytes, int] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def tell(self, topic: str, digest: int, signal: Signal, note: Any = None) -> None:
-        self.append((topic, digest, signal, note))
+        self.all.append((topic, digest, signal, note))
+
+    def everywhere(self, topic: str, signal: Signal) -> None:
+        raise AssertionError("a user speaks to nobody in particular")
+
+    def publish(self, topic: str, key: bytes, value: bytes) -> None:
+        raise AssertionError("users have no public output")
+
+    def dead(self, reason: str, message: str, index: int | None = None) -> None:
+        raise AssertionError(f"{reason}: {message}")
 
     def timer(self, family: str, key: bytes, deadline: int | None) -> None:
         self.timers.pop(key, None)
@@ -63,7 +74,7 @@ class Told(list[tuple[str, int, Any, Any]]):
         self.counts[type, outcome] += 1
 
     def of(self, kind: type) -> list[Any]:
-        return [signal for _, _, signal, _ in self if type(signal) is kind]
+        return [signal for _, _, signal, _ in self.all if type(signal) is kind]
 
 
 class Desk:
@@ -78,7 +89,7 @@ class Desk:
         self.out, self.check, self.ids = Told(), check, 0
         self.now = self.appended = self.partition = 0
         self.shared = None
-        self.facts: dict[int, Any] = {}
+        self.facts: Mapping[int, Any] = {}
 
     def fold(self, signal: Any, table: Any = ()) -> None:
         self.now = max(self.now, signal.t)
@@ -131,7 +142,7 @@ class Desk:
     def counts(self) -> dict[tuple[str, str], int]:
         """(note, action) -> distinct users, as the notes stage would count them."""
         counts: Counter[tuple[str, str]] = Counter()
-        for _, digest, signal, note in self.out:
+        for _, digest, signal, note in self.out.all:
             if type(signal) is NoteAct and not signal.flags & (TEST | BOT):
                 assert digest == (hash64(note) if note else signal.h)
                 counts[note or str(digest), ACTIONS[signal.a]] += signal.d
@@ -399,7 +410,7 @@ def test_what_is_served_is_under_way_until_seen_or_expired(desk: Desk) -> None:
     assert desk.out.timers
     desk.fold(Tick(t=2_000 + 30 * MINUTE))
     sums: Counter[int] = Counter()
-    for _, digest, signal, _ in desk.out:
+    for _, digest, signal, _ in desk.out.all:
         if type(signal) is NoteServed:
             sums[digest] += signal.d
             assert sums[digest] >= 0
@@ -497,7 +508,7 @@ def test_the_first_engagement_links_a_note_with_the_last_ten(desk: Desk) -> None
     assert len(pairs) == 2 * (sum(range(10)) + 3 * 10)
     last = sorted((p for p in pairs if p.a == hash64("n12")), key=lambda p: p.d)
     assert [(p.b, p.d, p.gap) for p in last] == [(hash64(f"n{12 - d}"), d, d) for d in range(1, 11)]
-    assert all(topic == "by-pair" and digest == s.a for topic, digest, s, _ in desk.out if isinstance(s, Pair))
+    assert all(topic == "by-pair" and digest == s.a for topic, digest, s, _ in desk.out.all if isinstance(s, Pair))
     assert Counter((p.a, p.b, p.d) for p in pairs) == Counter((p.b, p.a, -p.d) for p in pairs)
 
 
@@ -534,10 +545,10 @@ def test_without_personalization_nothing_is_learned_but_all_is_counted(desk: Des
     before = desk.weights()
     desk.fold(Personalize(u="u", t=1_000, id=77, on=False))
     desk.serve("n1")
-    told = len(desk.out)
+    told = len(desk.out.all)
     for type in ("impression", "click", "like", "hide", "report", "follow"):
         desk.say(type, author_id="author-n1")
-    assert {topic for topic, *_ in desk.out[told:]} == {"by-note"}
+    assert {topic for topic, *_ in desk.out.all[told:]} == {"by-note"}
     assert desk.counts()["n1", "like"] == 1
     assert desk.weights() == before
     assert len(recent_engagements(desk.users["u"].hot)) == 1
@@ -563,15 +574,15 @@ def test_erased_is_erased(desk: Desk) -> None:
     stored = {part: value for part, value in desk.store["u"].items() if value is not None}
     assert list(stored) == ["hot"]
     assert len(stored["hot"]) < 60
-    told = len(desk.out)
+    told = len(desk.out.all)
     desk.say("like", "n3", t=4_999)
     desk.serve("n3", t=4_999)
     desk.fold(Personalize(u="u", t=4_999, id=80, on=False))
     desk.fold(Erase(u="u", t=5_000, id=79))
-    assert len(desk.out) == told
+    assert len(desk.out.all) == told
     assert {part for part, value in desk.store["u"].items() if value is not None} == {"hot"}
     desk.say("like", "n3", t=5_001)
-    assert len(desk.out) > told
+    assert len(desk.out.all) > told
     assert sum(s.d for s in desk.out.of(NoteServed)) == 0
 
 
@@ -588,8 +599,9 @@ def test_a_user_at_all_bounds_stays_within_24_kilobytes_hot() -> None:
             f"note-{n:06d}", True, f"author-{n % 700:04d}", f"channel-{n % 40}", tuple(f"some-tag-{n + i:05d}" for i in range(3)), n
         )
         desk.say("impression", note, t=t)
-        for type in ("click", "like", "comment"):
-            desk.say(type, note, t=t, **({"comment_id": str(n)} if type == "comment" else {}))
+        for type in ("click", "like"):
+            desk.say(type, note, t=t)
+        desk.say("comment", note, t=t, comment_id=str(n))
         if n < 700:
             desk.say("hide", note, t=t, scope=("note", "author", "tag")[n % 3])
             desk.say("block", None, t=t, author_id=f"blocked-{n:05d}")
