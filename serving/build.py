@@ -14,6 +14,7 @@ from serving.filters.own import OwnFilter
 from serving.filters.seen import SeenFilter
 from serving.filters.status import DeletedFilter, ReviewFilter
 from serving.filters.visibility import VisibilityFilter
+from serving.scorers.ordered import OrderedScorer, listed, newest
 from serving.scorers.prior import PriorScorer
 from serving.sources.channel import ChannelSource
 from serving.sources.follow import FollowSource
@@ -39,8 +40,8 @@ def build(settings: Settings) -> Mapping[str, Pipeline]:
     hot = (HotSource(rules),)
     return {
         "feed": Pipeline(feed, EARLY, FILTERS, scorer, pools=True),
-        "following": Pipeline(following, EARLY, FILTERS, scorer, pools=False),
+        "following": Pipeline(following, EARLY, FILTERS, OrderedScorer(scorer, newest), pools=False),
         "nearby": Pipeline(nearby, EARLY, FILTERS, scorer, pools=False),
         # Hot is the same for everybody: what was seen stays.
-        "hot": Pipeline(hot, EARLY[1:], FILTERS, scorer, pools=False),
+        "hot": Pipeline(hot, EARLY[1:], FILTERS, OrderedScorer(scorer, listed), pools=False),
     }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config import metrics
-from serving.problems import MEDIA_TYPE, problem_body
+from serving.problems import MEDIA_TYPE, Problem, problem_body
 
 OPEN = ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/redoc")
 """Paths that need no key: probes and scrapers have none, and the documents are no secret."""
@@ -90,21 +90,17 @@ class Edge:
         child.inc()  # type: ignore[attr-defined]
 
 
-class TooLarge(Exception):
-    """A body without a length went on too long."""
-
-
 class Limited:
     """`receive` for bodies that do not tell their length."""
 
     def __init__(self, receive: Receive, most: int) -> None:
-        self.receive, self.left = receive, most
+        self.receive, self.most, self.left = receive, most, most
 
     async def __call__(self) -> Message:
         message = await self.receive()
         self.left -= len(message.get("body", b""))
         if self.left < 0:
-            raise TooLarge
+            raise Problem(413, "too_large", f"a request has at most {self.most} bytes")
         return message
 
 

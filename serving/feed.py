@@ -28,6 +28,7 @@ from models.interest import Interests
 from models.note import Text
 from models.user import LEDGER, Hot
 from serving.clock import StreamClock, partition_state
+from serving.keys import Keys
 from serving.slots import RANKED, passed_over, place
 from serving.snapshot import Snapshot
 from serving.stages import Ask, Candidates, EarlyFilter, Filter, Page, Placed, Query, Scorer, Source, Viewer
@@ -76,9 +77,13 @@ class Feed:
     async def answer(self, query: Query, pipeline: Pipeline) -> Answer:
         """Decides one feed. Raises nothing that a request could cause."""
         began = perf_counter()
+        keys = self.snapshot.keys
         try:
-            async with asyncio.timeout(self.rules.timeout_s):
-                page, facts, texts, as_of = await self.decide(query, pipeline)
+            if keys is None:
+                page, facts, texts, as_of = self.fall_back(query, pipeline, "starting")
+            else:
+                async with asyncio.timeout(self.rules.timeout_s):
+                    page, facts, texts, as_of = await self.decide(query, pipeline, keys)
         except (StoreError, TimeoutError) as error:
             self.snapshot.wrong("store", str(error) or f"no answer within {self.rules.timeout_s:g} s")
             page, facts, texts, as_of = self.fall_back(query, pipeline, "store")
@@ -88,10 +93,7 @@ class Feed:
             metrics.FEED_DEGRADED.labels(page.degraded).inc()
         return Answer(page, facts, texts, as_of, took * 1000.0)
 
-    async def decide(self, query: Query, pipeline: Pipeline) -> tuple[Page, list[Facts], list[Text], int]:
-        keys = self.snapshot.keys
-        if keys is None:
-            raise StoreError("no manifest was read yet")
+    async def decide(self, query: Query, pipeline: Pipeline, keys: Keys) -> tuple[Page, list[Facts], list[Text], int]:
         store = self.store
         values = await store.read([*keys.user(query.user_id, query.user, PARTS), keys.clocks[query.user % keys.users]])
         state = partition_state(values.pop())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from config.keys import hash64, note_key
+from config.keys import hash64
 from store.manifest import Manifest
 
 
@@ -19,6 +19,7 @@ class Keys:
         self._users: dict[str, list[bytes]] = {}
         self.clocks = [manifest.at("users", p).ledger for p in range(self.users)]
         """the runner's part of each users partition: its clock"""
+        self.all_clocks = [*self.clocks, *(manifest.at("notes", p).ledger for p in range(self.notes))]
 
         self.pools = [manifest.at("notes", p).key("pools") for p in range(self.notes)]
         """each notes partition's part of the pools' totals"""
@@ -44,5 +45,4 @@ class Keys:
 
     def head(self, name: str) -> bytes:
         """The head of a list."""
-        digest = hash64(name)
-        return self._heads[digest % self.lists] + note_key(digest)
+        return self._heads[hash64(name) % self.lists] + name.encode()

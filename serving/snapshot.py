@@ -56,7 +56,7 @@ class Snapshot:
             async with asyncio.timeout(self.settings.redis.timeout_s):
                 await self._manifest()
                 if self.keys is not None:
-                    self.clock.read(await self.store.read(self.keys.clocks))
+                    self.clock.read(await self.store.read(self.keys.all_clocks))
                     now = self.clock.wall()
                     if now >= self._fallback_due:
                         self.fallback = await self._hot(self.keys)

@@ -1,0 +1,187 @@
+"""Feeds over the whole chain: what a user does changes what he is shown."""
+
+from __future__ import annotations
+
+from tests.serving.system import System, event, note
+
+
+def test_an_unknown_user_gets_a_first_feed(town: System) -> None:
+    """Nobody is an error: who is new sees what is hot and what is new."""
+    body = town.feed("stranger")
+    assert len(body["items"]) == 20
+    assert body["degraded"] is None
+    assert {item["source"] for item in body["items"]} <= {"hot", "pool"}
+    assert all(item["reasons"] for item in body["items"])
+
+
+def test_a_like_changes_the_next_feed(town: System) -> None:
+    """Interest weights move at once, and the feed with them, and it says why."""
+    before = town.feed("u1", n=10)
+    liked = [f"n{i}" for i in (0, 4, 8)]  # coffee
+    town.send(*(event("like", "u1", one) for one in liked))
+    after = town.feed("u1", n=10)
+    assert share(after, "coffee") > share(before, "coffee")
+    assert share(after, "coffee") >= 0.6
+    assert any({"code": "interest_tag", "tag": "coffee"} in item["reasons"] for item in after["items"])
+    assert not set(liked) & {item["note_id"] for item in after["items"]}
+
+
+def share(body: dict, tag: str) -> float:
+    return sum(tag in item["tags"] for item in body["items"]) / len(body["items"])
+
+
+def test_what_was_seen_does_not_come_again(town: System) -> None:
+    first = town.ids("u1")
+    town.send(event("impression", "u1", items=[{"note_id": one, "position": i} for i, one in enumerate(first)]))
+    assert not set(first) & set(town.ids("u1"))
+
+
+def test_what_must_not_be_shown_is_not(town: System) -> None:
+    """Deleted, under review, private, own, blocked, hidden: each is gone from the next feed of whom it concerns."""
+    town.send(event("signup", "u1", tags=["coffee", "bread", "hiking", "skin"]))
+    everything = set(town.ids("u1", n=50))
+    assert {"n0", "n1", "n2", "n3", "n4", "n5", "n6"} & everything
+    town.publish(
+        {"note_id": "n0", "status": "deleted"},
+        {"note_id": "n1", "status": "under_review"},
+        {"note_id": "n2", "visibility": "private"},
+        {"note_id": "n3", "visibility": "followers"},
+        {"note_id": "n4", "status": "rejected"},
+    )
+    town.send(event("block", "u1", author_id="a5"), event("hide", "u1", "n6"), event("hide", "u1", "n7", scope="author"))
+    shown = set()
+    for _ in range(3):
+        shown |= set(town.ids("u1", n=50))
+    assert not shown & {"n0", "n1", "n2", "n3", "n4", "n6"}
+    assert not shown & {f"n{i}" for i in range(80) if i % 20 == 5}
+    assert not shown & {"n7"}
+    town.publish(note("mine", "u1", ["coffee"], "food/drinks"))
+    assert "mine" not in town.ids("u1", n=50)
+    assert "mine" in town.ids("u2", channel="food/drinks", n=50)
+
+
+def test_pages_run_on_without_a_repeat(town: System) -> None:
+    """The cursor remembers what was shown, before any impression came; positions run on."""
+    seen: list[str] = []
+    cursor, positions = None, []
+    for _ in range(5):
+        body = town.feed("u1", n=10, **({"cursor": cursor} if cursor else {}))
+        seen += [item["note_id"] for item in body["items"]]
+        positions += [item["position"] for item in body["items"]]
+        cursor = body["next_cursor"]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) >= 30
+    assert positions == list(range(len(positions)))
+
+
+def test_a_cursor_of_somebody_else_is_refused(town: System) -> None:
+    cursor = town.feed("u1", n=5)["next_cursor"]
+    for bad in (f"{cursor[:-4]}AAAA", "x", "....", cursor[:10]):
+        response = town.request("GET", "/v1/feed/u1", params={"cursor": bad})
+        assert response.status_code == 400
+        assert response.json()["code"] == "bad_cursor"
+    assert town.request("GET", "/v1/feed/u2", params={"cursor": cursor}).status_code == 400
+    town.clock += 13 * 3_600_000
+    town.send(event("click", "u9", "n1"))
+    assert town.request("GET", "/v1/feed/u1", params={"cursor": cursor}).status_code == 400
+
+
+def test_a_channel_holds_what_lies_below_it(town: System) -> None:
+    body = town.feed("u1", channel="food", n=50)
+    assert {item["channel"] for item in body["items"]} == {"food", "food/drinks"}
+    assert {item["channel"] for item in town.feed("u1", channel="food/drinks")["items"]} == {"food/drinks"}
+    assert town.feed("u1", channel="foo")["items"] == []
+
+
+def test_excluded_notes_do_not_come(town: System) -> None:
+    first = town.ids("u1")
+    assert not set(first) & set(town.ids("u1", exclude=",".join(first)))
+
+
+def test_pool_notes_have_reserved_places(town: System) -> None:
+    """A share of the places goes to notes in the pools, drawn with a propensity that the slate logs."""
+    slots = [item["source"] for _ in range(10) for item in town.feed("u1", explain=True)["items"] if item["explain"]["slot"] == "pool"]
+    assert 20 <= len(slots) <= 60
+
+
+def test_the_slate_is_logged_with_what_is_needed_to_learn(town: System) -> None:
+    """Per item: note, place, slot, sources, tier, propensity, features and predictions; and a sample of what was not shown."""
+    town.send(event("like", "u1", "n0"))
+    body = town.feed("u1", n=10)
+    slate = next(
+        s.slate for r in town.logged() for s in r.signals if getattr(s, "slate", None) and s.slate.request_id == body["request_id"]
+    )
+    assert [item.p for item in slate.items] == list(range(10))
+    assert len(slate.predictions) == 10 * 8 * 2
+    width = len(slate.features) // (2 * (len(slate.items) + len(slate.passed)))
+    assert width == len(town.service.pipelines["feed"].scorer.features)
+    assert slate.feature_set == town.service.pipelines["feed"].scorer.feature_set
+    assert len(slate.passed) == 10
+    assert all(item.p == -1 and item.propensity >= 1.0 for item in slate.passed)
+    assert all(0.0 < item.propensity <= 1.0 for item in slate.items)
+    town.pump()
+    note_id = body["items"][0]["note_id"]
+    before = town.get(f"/v1/notes/{note_id}")["exposures"]
+    town.send(event("impression", "u1", note_id, request_id=body["request_id"], position=0))
+    assert town.get(f"/v1/notes/{note_id}")["exposures"]["organic"] == before["organic"] + 1
+
+
+def test_contributions_add_up_to_the_score(town: System) -> None:
+    town.send(event("like", "u1", "n0"))
+    for item in town.feed("u1", explain=True)["items"]:
+        assert abs(sum(item["explain"]["contributions"].values()) - item["score"]) < 2e-3
+
+
+def test_no_two_notes_of_one_author_stand_together(town: System) -> None:
+    authors = [item["author_id"] for item in town.feed("u1", n=40)["items"]]
+    assert all(a != b for a, b in zip(authors, authors[1:], strict=False))
+
+
+def test_deciding_takes_three_round_trips_and_one_for_the_text(town: System) -> None:
+    town.send(event("like", "u1", "n0"), event("follow", "u1", author_id="a3"))
+    before = town.local.store.round_trips
+    town.feed("u1")
+    assert town.local.store.round_trips - before == 4
+
+
+def test_the_same_request_is_drawn_again_from_its_seed(town: System) -> None:
+    """Everything random comes from the request id: what was served can be decided again."""
+    service = town.service
+    query, _, _ = service.query("u1", "feed", 20, None, "", "", None, None, [], False)
+    one, two = (town.run(service.answer(query)) for _ in range(2))
+    assert [(p.row, p.slot, p.propensity) for p in one.page.placed] == [(p.row, p.slot, p.propensity) for p in two.page.placed]
+
+
+def test_following_and_nearby(town: System) -> None:
+    assert town.get("/v1/feed/u1/following")["items"] == []
+    response = town.request("GET", "/v1/feed/u1/nearby")
+    assert response.status_code == 422
+    assert response.json()["code"] == "location_required"
+    town.send(event("follow", "u1", author_id="a3"))
+    assert {item["author_id"] for item in town.get("/v1/feed/u1/following")["items"]} == {"a3"}
+    town.publish(note("cafe", "z", ["coffee"], "food", lat=31.23, lon=121.47), note("far", "z", [], "food", lat=40.0, lon=116.0))
+    here = town.get("/v1/feed/u1/nearby", lat=31.231, lon=121.472)["items"]
+    assert [item["note_id"] for item in here] == ["cafe"]
+    assert 100 < here[0]["distance_m"] < 400
+    town.send(event("locate", "u1", lat=31.231, lon=121.472))
+    assert [item["note_id"] for item in town.get("/v1/feed/u1/nearby")["items"]] == ["cafe"]
+
+
+def test_hot_is_for_everybody(town: System) -> None:
+    body = town.get("/v1/hot", n=10)
+    assert len(body["items"]) == 10
+    assert {item["source"] for item in body["items"]} == {"hot"}
+    assert {item["channel"] for item in town.get("/v1/hot", channel="food")["items"]} <= {"food", "food/drinks"}
+    assert not [s for r in town.logged() for s in r.signals if getattr(s, "slate", None) and s.u == ""]
+
+
+def test_without_personalisation_the_profile_stays_shut(town: System) -> None:
+    town.send(*(event("like", "u1", f"n{i}") for i in (0, 4, 8, 12)))
+    assert any(r["code"].startswith("interest") for item in town.feed("u1")["items"] for r in item["reasons"])
+    response = town.request("PUT", "/v1/users/u1/settings", json={"personalized": False})
+    assert response.status_code == 202
+    town.pump()
+    body = town.feed("u1")
+    assert {item["source"] for item in body["items"]} <= {"hot", "pool"}
+    assert not [r for item in body["items"] for r in item["reasons"] if r["code"].startswith("interest")]
