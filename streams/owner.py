@@ -212,7 +212,7 @@ class Owner:
             await self.rewind(f"a hole: {self.fed} is applied, reading stood at {frame.start}")
             return
         part, fed = self.part, self.fed
-        topic = self.full_topic.partition(".")[2] or self.full_topic
+        topic = self.full_topic.rpartition(".")[2]
         reading_time = int(self.wall() * 1000)
         part.feed(
             Record(
