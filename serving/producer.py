@@ -134,9 +134,11 @@ class KafkaProducer:
         return True
 
     async def _keep_trying(self) -> None:
-        while not await self._connect():
+        while True:
             await asyncio.sleep(1.0)
-        log.info("kafka is there")
+            if await self._connect():
+                log.info("kafka is there")
+                return
 
     async def stop(self) -> None:
         if self._connecting is not None:

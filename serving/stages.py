@@ -142,13 +142,22 @@ class Filter(Protocol):
 
 class Scorer(Protocol):
     name: ClassVar[str]
-    version: str
-    """what a slate logs as the model's version"""
-    features: Sequence[str]
-    feature_set: str
-    """hash of the list of features"""
-    parts: Sequence[str]
-    """names of the contributions"""
+
+    @property
+    def version(self) -> str:
+        """What a slate logs as the model's version."""
+
+    @property
+    def features(self) -> Sequence[str]:
+        """Names of the features, in the order of `Scored.features`."""
+
+    @property
+    def feature_set(self) -> str:
+        """Hash of the list of features."""
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """Names of the contributions."""
 
     def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored: ...
 

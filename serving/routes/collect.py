@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -54,7 +54,12 @@ def parcels(keyed: Iterable[tuple[str, bytes]]) -> list[Parcel]:
 
 
 async def collected(
-    request: Request, service: Service, topic: str, stage: str, good: Sequence[tuple[str, bytes]], bad: Sequence[Rejected]
+    request: Request,
+    service: Service,
+    topic: str,
+    stage: Literal["users", "notes"],
+    good: Sequence[tuple[str, bytes]],
+    bad: Sequence[Rejected],
 ) -> Response:
     """Sends what is good, says what is not. Raises a 503 when any of it was not acknowledged: sending all again is safe."""
     rejected = [{"index": r.index, "event_id": r.event_id, "code": r.code, "message": r.message} for r in bad]

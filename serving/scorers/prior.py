@@ -33,6 +33,17 @@ TOP = 60_000.0
 class Frame:
     """What features are computed from: one row per candidate, built once."""
 
+    viewer: Viewer
+    notes: npt.NDArray[np.void]
+    sources: npt.NDArray[np.uint8]
+    now: int
+    average: float
+    tags: Floats
+    author: Floats
+    channel: Floats
+    heat: npt.NDArray[np.float64]
+    """log2(1 + engagement points as of now), by half-life"""
+
     def __init__(self, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scorer: PriorScorer) -> None:
         rules, half_lives_ms = scorer.interest, scorer.half_lives_ms
         self.viewer, self.notes, self.sources = viewer, notes, candidates.sources
@@ -41,14 +52,13 @@ class Frame:
         if taste.tags.size:
             tags = notes["tags"][:, : rules.note_tags]
             count = np.maximum((tags != 0).sum(axis=1), 1)
-            self.tags: Floats = lookup(tags.ravel(), taste.tags, taste.tag_weights).reshape(tags.shape).sum(axis=1) / np.sqrt(count)
+            self.tags = lookup(tags.ravel(), taste.tags, taste.tag_weights).reshape(tags.shape).sum(axis=1) / np.sqrt(count)
         else:
             self.tags = np.zeros(notes.shape, np.float32)
         self.author = rules.author_share * lookup(notes["author"], taste.authors, taste.author_weights)
         self.channel = rules.channel_share * lookup(notes["channel"], taste.channels, taste.channel_weights)
         passed = np.array([(self.now - EPOCH) / half_life for half_life in half_lives_ms], np.float64)
         self.heat = np.log2(1.0 + np.exp2(np.clip(notes["heat"] - passed, -60.0, 60.0)))
-        """log2(1 + engagement points as of now), by half-life"""
 
     def bit(self, source: str) -> Floats:
         return ((self.sources >> np.uint8(SOURCES.index(source))) & 1).astype(np.float32)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import contextlib
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,14 +98,10 @@ def test_after_waits_until_the_state_contains_the_event(system: System) -> None:
     position = system.request("POST", "/v1/events", json=event("like", "u1", "n1")).json()["position"]
 
     async def later() -> None:
-        import asyncio
-
         await asyncio.sleep(0.05)
         await system.local.pump()
 
     async def both() -> list[int]:
-        import asyncio
-
         reading = asyncio.gather(
             system.client.get("/v1/users/u1/interests", params={"after": position}),
             system.client.get("/v1/notes/n1", params={"after": position}),
@@ -155,12 +155,8 @@ def tuple_of(place: Place) -> tuple:
 @given(st.binary(max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_arbitrary_positions_are_refused_or_read(raw: bytes) -> None:
-    import base64
-
-    try:
+    with contextlib.suppress(BadPosition):
         position_from(base64.urlsafe_b64encode(raw).decode())
-    except BadPosition:
-        pass
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, RECORD_BYTES)), max_size=20))

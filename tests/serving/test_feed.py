@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tests.serving.system import System, event, note
 
 
@@ -135,7 +137,7 @@ def test_contributions_add_up_to_the_score(town: System) -> None:
 
 def test_no_two_notes_of_one_author_stand_together(town: System) -> None:
     authors = [item["author_id"] for item in town.feed("u1", n=40)["items"]]
-    assert all(a != b for a, b in zip(authors, authors[1:], strict=False))
+    assert all(a != b for a, b in pairwise(authors))
 
 
 def test_deciding_takes_three_round_trips_and_one_for_the_text(town: System) -> None:
