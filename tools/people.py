@@ -78,9 +78,37 @@ def feed_table(answer: dict[str, Any]) -> Table:
             (item.get("title") or "")[:40],
             " ".join(item.get("tags") or [])[:40],
             ("pool " if item.get("pool") else "") + (item.get("source") or ""),
-            "; ".join(map(str, item.get("reasons") or [])),
+            "; ".join(map(words, item.get("reasons") or [])),
         )
     return table
+
+
+REASONS = {
+    "follow": "you follow {author_id}",
+    "interest_tag": "because you like {tag}",
+    "interest_author": "more from {author_id}",
+    "interest_channel": "because you like {channel}",
+    "signup_tag": "you chose {tag}",
+    "channel": "popular in {channel}",
+    "nearby": "{distance_m} m away",
+    "pool": "new here",
+    "hot": "popular now",
+    "sponsored": "sponsored",
+}
+"""Reason codes of the API in words."""
+
+
+def words(reason: Any) -> str:
+    """A reason for people; one of a later version as it stands."""
+    if not isinstance(reason, dict):
+        return str(reason)
+    code, rest = reason.get("code", ""), {name: value for name, value in reason.items() if name != "code"}
+    if code == "pool" and rest.get("tier"):
+        return f"on its way up (tier {rest['tier']})"
+    try:
+        return REASONS[code].format(**rest)
+    except KeyError:
+        return " ".join([str(code), *map(str, rest.values())])
 
 
 def note(api: Asker, note_id: str, *, as_json: bool) -> None:

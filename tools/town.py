@@ -123,20 +123,20 @@ class Town:
         if note is None:
             return did
         match = sum(person.tastes.get(tag, 0.0) for tag in note.tags)
-        pull = 0.7 * note.quality + match - 0.8
-        if not chance(rng, -1.5 + pull - 0.05 * place):
+        pull = 0.6 * note.quality + match - 0.5
+        if not chance(rng, -1.9 + pull - 0.05 * place):
             if pull < -1.5 and rng.random() < 0.02:
                 did.append({"type": "hide"})
             return did
         completion = min(1.0, max(0.05, rng.gauss(0.45 + 0.15 * pull, 0.25)))
         did += [{"type": "click"}, {"type": "view", "dwell_ms": int(30_000 * completion), "completion": round(completion, 2)}]
-        wants = {"like": -1.6, "collect": -2.4, "comment": -3.4, "share": -3.4}
+        wants = {"like": -3.5, "collect": -4.1, "comment": -5.2, "share": -5.4}
         for type_, odds in wants.items():
             if chance(rng, odds + 0.8 * pull):
                 did.append({"type": type_} | ({"comment_id": f"c{rng.getrandbits(40):x}"} if type_ == "comment" else {}))
         if did[-1]["type"] == "like" and rng.random() < 0.03:
             did.append({"type": "unlike"})
-        if chance(rng, -4.0 + 0.8 * pull):
+        if chance(rng, -5.8 + 0.8 * pull):
             did.append({"type": "follow", "author_id": note.author})
         return did
 

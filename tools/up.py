@@ -8,6 +8,7 @@ A part that dies is started again. Broker and store start empty together, since 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import load
+from config.topics import STAGES
 from tools import topics
 from tools.mistake import Mistake
 from tools.parts import EmbeddedBroker, EmbeddedStore, Part, die_with_parent, free_port, listening
@@ -43,7 +45,7 @@ def addresses(data_dir: Path) -> dict[str, Any] | None:
     try:
         told: dict[str, Any] = json.loads((data_dir / "upwell.json").read_text())
         os.kill(told["pid"], 0)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     return told
 
@@ -184,11 +186,9 @@ class Up:
 
     def wait_until_ready(self) -> None:
         """The API says so, and every stage has its partitions."""
-        from config.topics import STAGES
-        from streams.engine import available
-
         self.wait_for("/readyz", "the API did not become ready", READY_S)
-        wanted = sum(1 for stage in STAGES if stage in available())
+        # Not `streams.engine.available`, which would bring all of Faust into this process.
+        wanted = sum(importlib.util.find_spec(f"streams.{stage}") is not None for stage in STAGES)
         deadline = time.monotonic() + READY_S
         while Summary.total(self.metrics(), "upwell_rebalances_total") < wanted:
             self.watch_start(deadline, "the worker did not become ready")

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from config.settings import Kafka
 from streams.logs import BrokerError
 from tools import broker
@@ -42,12 +44,13 @@ class Moves:
                 self._ended.wait(1.0)
 
     def _follow(self) -> None:
-        with broker.consumer(self.kafka) as consumer:
+        # A line may come half a second late: the embedded broker takes CPU for every fetch that waits.
+        with broker.consumer(msgspec.structs.replace(self.kafka, fetch_wait_ms=1_000)) as consumer:
             logs = list(broker.places(consumer, self.kafka, ["transitions"]))
             consumer.assign(logs)
             consumer.seek_to_end(*logs)
             while not self._ended.is_set():
-                for records in consumer.poll(300).values():
+                for records in consumer.poll(1_000).values():
                     for record in records:
                         line = promotion(record.value)
                         if line:
