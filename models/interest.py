@@ -25,6 +25,7 @@ Tags chosen at sign-up add a prior to their weights that fades with every note e
 from __future__ import annotations
 
 from collections.abc import Container
+from functools import lru_cache
 from math import exp, log, sqrt
 from struct import Struct as Layout
 from typing import NamedTuple
@@ -60,8 +61,11 @@ BY = WIDTH - 1
 components, write = Layout("<dd").unpack_from, Layout("<dd").pack_into
 write_all = Layout("<ddqQB").pack_into
 
-Row = tuple[Table, int, float, str, bytes]
-"""(table, where the row begins or -1, share in a step, name, key)"""
+TAG, AUTHOR, CHANNEL = range(3)
+Name = tuple[int, bytes, float, str]
+"""(kind, key, share in a step, name)"""
+Row = tuple[Name, int, float, float]
+"""(name, where its row begins or -1, what is kept there)"""
 
 
 def probability(logit: float) -> float:
@@ -138,6 +142,8 @@ class Interests:
         self.short_bits, self.long_bits = bits_of(rules.short_keep), bits_of(rules.long_keep)
         self.short_ms, self.long_ms = rules.short_half_life_d * DAY, rules.long_half_life_d * DAY
         self.default = logit_of(rules.default_rate)
+        self.names = lru_cache(65_536)(self._names)
+        """what of a note has weights; cached, since the same notes come all the time"""
         self.smallest = min(rules.tags, rules.authors, rules.channels) * WIDTH
         self.tag_share = tuple(1.0 / sqrt(max(n, 1)) for n in range(rules.note_tags + 1))
 
@@ -177,48 +183,48 @@ class Interests:
 
     # ----------------------------------------------------------------------------------------------------------- reading
 
-    def rows_of(self, hot: Hot, facts: Facts) -> list[Row]:
-        """Where the weights of a note stand."""
+    def _names(self, tags: tuple[str, ...], author: str, channel: str) -> tuple[Name, ...]:
+        """What of a note has weights."""
+        tags = tags[: self.rules.note_tags]
+        share = self.tag_share[len(tags)]
+        names = [(TAG, key_of(tag), share, tag) for tag in tags]
+        if author:
+            names.append((AUTHOR, key_of(author), self.rules.author_share, author))
+        if channel:
+            names.append((CHANNEL, key_of(channel), self.rules.channel_share, channel))
+        return tuple(names)
+
+    def rows_of(self, hot: Hot, names: tuple[Name, ...]) -> list[Row]:
+        """Where the weights of a note stand, and what they are."""
+        tables = (hot.tags.rows, hot.authors.rows, hot.channels.rows)
         rows: list[Row] = []
-        tags = facts.tags
-        if tags:
-            if len(tags) > self.rules.note_tags:
-                tags = tags[: self.rules.note_tags]
-            table, share = hot.tags, self.tag_share[len(tags)]
-            stored = table.rows
-            for tag in tags:
-                key = key_of(tag)
-                at = stored.find(key)
-                if at > 0 and at % WIDTH:
-                    at = find(stored, key, WIDTH)
-                rows.append((table, at, share, tag, key))
-        for table, share, name in (
-            (hot.authors, self.rules.author_share, facts.author),
-            (hot.channels, self.rules.channel_share, facts.channel),
-        ):
-            if name:
-                key = key_of(name)
-                at = table.rows.find(key)
-                if at > 0 and at % WIDTH:
-                    at = find(table.rows, key, WIDTH)
-                rows.append((table, at, share, name, key))
+        for name in names:
+            table = tables[name[0]]
+            at = table.find(name[1])
+            if at > 0 and at % WIDTH:
+                at = find(table, name[1], WIDTH)
+            if at >= 0:
+                short, long = components(table, at + 8)
+                rows.append((name, at, short, long))
+            else:
+                rows.append((name, -1, 0.0, 0.0))
         return rows
 
     def own(self, hot: Hot, facts: Facts, now: int) -> float:
         """The user's own part of the logit of engaging with a note."""
         short, long = self.growth(hot, now)
-        return self._own(hot, self.rows_of(hot, facts), 1.0 / short, 1.0 / long)
+        return self._own(hot, self.rows_of(hot, self.names(facts.tags, facts.author, facts.channel)), 1.0 / short, 1.0 / long)
 
     def _own(self, hot: Hot, rows: list[Row], short: float, long: float) -> float:
-        total = 0.0
-        for table, at, share, _, _ in rows:
-            if at >= 0:
-                kept_short, kept_long = components(table.rows, at + 8)
-                total += share * (kept_short * short + kept_long * long)
+        total_short = total_long = 0.0
+        for name, _, kept_short, kept_long in rows:
+            total_short += name[2] * kept_short
+            total_long += name[2] * kept_long
+        total = total_short * short + total_long * long
         if hot.signup:
-            prior, tags = self.prior(hot), hot.tags
-            for table, _, share, name, _ in rows:
-                if table is tags and name in hot.signup:
+            prior = self.prior(hot)
+            for (kind, _, share, tag), *_ in rows:
+                if kind == TAG and tag in hot.signup:
                     total += share * prior
         return total
 
@@ -263,7 +269,7 @@ class Interests:
         Exposures alone bring in few new tags and no new authors: what was merely passed over would crowd out what was chosen.
         """
         short, long = self.settle(hot, t)
-        rows = self.rows_of(hot, facts)
+        rows = self.rows_of(hot, self.names(facts.tags, facts.author, facts.channel))
         p = probability(self.default + self._own(hot, rows, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
         mark = round(STEPS * p)
         self._step(hot, rows, t, -mark / STEPS, 0, note, short, long, False)
@@ -281,7 +287,7 @@ class Interests:
         if fade:
             hot.n += 1
         short, long = self.settle(hot, t)
-        rows = self.rows_of(hot, facts)
+        rows = self.rows_of(hot, self.names(facts.tags, facts.author, facts.channel))
         p = probability(self.default + self._own(hot, rows, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
         amount = gain * (1.0 - p)
         if first and mark:
@@ -292,20 +298,20 @@ class Interests:
     def pushed(self, hot: Hot, facts: Facts, t: int, amount: float, by: int, note: int) -> None:
         """A step of a stated size on all of a note: hidden, reported."""
         short, long = self.settle(hot, t)
-        self._step(hot, self.rows_of(hot, facts), t, amount, by, note, short, long, True)
+        rows = self.rows_of(hot, self.names(facts.tags, facts.author, facts.channel))
+        self._step(hot, rows, t, amount, by, note, short, long, True)
 
     def author(self, hot: Hot, author: str, t: int, amount: float, by: int, note: int) -> None:
         """A step on one author: followed, unfollowed, hidden."""
-        self._alone(hot, hot.authors, author, t, amount * self.rules.author_share, by, note)
+        self._alone(hot, (AUTHOR, key_of(author), self.rules.author_share, author), t, amount, by, note)
 
     def tag(self, hot: Hot, tag: str, t: int, amount: float, by: int, note: int) -> None:
         """A step on one tag: hidden."""
-        self._alone(hot, hot.tags, tag, t, amount, by, note)
+        self._alone(hot, (TAG, key_of(tag), 1.0, tag), t, amount, by, note)
 
-    def _alone(self, hot: Hot, table: Table, name: str, t: int, amount: float, by: int, note: int) -> None:
+    def _alone(self, hot: Hot, name: Name, t: int, amount: float, by: int, note: int) -> None:
         short, long = self.settle(hot, t)
-        key = key_of(name)
-        self._step(hot, [(table, find(table.rows, key, WIDTH), 1.0, name, key)], t, amount, by, note, short, long, True)
+        self._step(hot, self.rows_of(hot, (name,)), t, amount, by, note, short, long, True)
 
     def _step(
         self, hot: Hot, rows: list[Row], t: int, amount: float, by: int, note: int, grown_short: float, grown_long: float, bring: bool
@@ -317,24 +323,24 @@ class Interests:
         if late > 0:  # what comes late counts as it would had it come in its time
             short *= 2.0 ** (-late / self.short_ms)
             long *= 2.0 ** (-late / self.long_ms)
-        full = False
-        for table, at, share, name, key in rows:
+        tables, full = (hot.tags, hot.authors, hot.channels), False
+        for (kind, key, share, name), at, kept_short, kept_long in rows:
+            table = tables[kind]
             stored = table.rows
             if at < 0:
-                if not bring and (table is hot.authors or (table is hot.tags and len(stored) >= rules.passed_tags * WIDTH)):
+                if not bring and (kind == AUTHOR or (kind == TAG and len(stored) >= rules.passed_tags * WIDTH)):
                     continue
                 at = table.add(name, key)
                 if at < 0:
                     continue
                 full = full or len(stored) > self.smallest
-            kept_short, kept_long = components(stored, at + 8)
             if by or not stored[at + BY]:
                 write_all(stored, at + 8, kept_short + short * share, kept_long + long * share, t, note, by)
             else:
                 write(stored, at + 8, kept_short + short * share, kept_long + long * share)
         if full:
-            names = [row[3] for row in rows]
-            for table, bound in ((hot.tags, rules.tags), (hot.authors, rules.authors), (hot.channels, rules.channels)):
+            names = [name[3] for name, *_ in rows]
+            for table, bound in zip(tables, (rules.tags, rules.authors, rules.channels), strict=True):
                 if len(table) > bound:
                     evict(table, bound, grown_short, grown_long, names)
 

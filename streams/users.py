@@ -18,6 +18,7 @@ A slate is known by this user's own open slates, never by what a client says: a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -195,8 +196,7 @@ class Users:
     def impression(self, out: Out, user: User, signal: Act, facts: Facts) -> str:
         """An exposure: counted once per user and note, a step towards "not engaged", a negative for the learner."""
         hot, t = user.hot, signal.t
-        h = hash64(facts.id)
-        key = h.to_bytes(8, "little")
+        h, key = named(facts.id)
         place = self.ledger.find(user.ledger, key) if hot.ledger_n else -1
         counted = self.ledger.get(user.ledger, place)[8] & 1 if place >= 0 else self.seen.find(user.seen, key) >= 0
         found = self.standing(user, key, signal.r) if user.slates else None
@@ -216,7 +216,7 @@ class Users:
         learn = hot.personalized and not flags & SELF
         # A note that was engaged with before it was seen is no negative any more.
         teach = learn and facts.known and not (place >= 0 and int.from_bytes(row[8:10], "little") & ENGAGED)
-        uh = hash64(signal.u)
+        uh = named(signal.u)[0]
         if found is None:
             if teach:
                 self.interests.shown(hot, facts, t, None, h)
@@ -358,8 +358,7 @@ class Users:
     def done(self, out: Out, user: User, signal: Act, facts: Facts, actions: tuple[int, ...], comments: int = 0) -> str:
         """Actions on a note, each counted once; the first engagement links it to the user's last ones."""
         hot, t = user.hot, signal.t
-        h = hash64(facts.id)
-        key = h.to_bytes(8, "little")
+        h, key = named(facts.id)
         ledger = self.ledger
         place = ledger.find(user.ledger, key)
         found = self.standing(user, key, signal.r) if user.slates else None
@@ -395,7 +394,7 @@ class Users:
                 self.see(user, key)
             user.dirty |= 1 << AT_LEDGER + ledger.push(user.ledger, hot.ledger_n, row)
             hot.ledger_n += 1
-        uh = hash64(signal.u)
+        uh = named(signal.u)[0]
         source, position, tier, slate, row_in = -1, signal.p, -1, None, -1
         if found is not None:
             i, row_in = found
@@ -433,8 +432,7 @@ class Users:
     def undone(self, out: Out, user: User, signal: Act, note: str, facts: Facts | None, a: int, comments: int = 0) -> str:
         """An action that stands is taken back, told as it was given."""
         hot, t = user.hot, signal.t
-        h = hash64(note)
-        key = h.to_bytes(8, "little")
+        h, key = named(note)
         place = self.ledger.find(user.ledger, key)
         if place < 0:
             return IGNORED
@@ -447,7 +445,7 @@ class Users:
         bits, flags = before & ~(1 << a), TOLD[state & 7] | (STRANGE if strange >> a & 1 else 0)
         user.dirty |= 1 << AT_LEDGER + self.ledger.put(user.ledger, place, key + ROW.pack(bits, strange & ~(1 << a), said, state))
         found = self.standing(user, key, signal.r) if user.slates else None
-        uh = hash64(signal.u)
+        uh = named(signal.u)[0]
         source, position, tier, slate, row_in = -1, signal.p, -1, None, -1
         if found is not None:
             row_in = found[1]
@@ -529,7 +527,7 @@ class Users:
         """Comments are told apart by their ids; those without one count as one. The note counts a user who has any."""
         if facts is None:
             return APPLIED
-        row = hash64(facts.id).to_bytes(8, "little") + comment_key(signal.x)
+        row = named(facts.id)[1] + comment_key(signal.x)
         if find(user.comments, row, COMMENT_WIDTH) >= 0:
             return REPEATED
         user.comments = (user.comments + row)[-COMMENT_WIDTH * self.bounds.comments :]
@@ -541,7 +539,7 @@ class Users:
         """Takes back the comment of that id; without an id the newest one; an id that was forgotten counts as one that stands."""
         if facts is None:
             return APPLIED
-        key, wanted, rows = hash64(facts.id).to_bytes(8, "little"), comment_key(signal.x), user.comments
+        key, wanted, rows = named(facts.id)[1], comment_key(signal.x), user.comments
         mine = [at for at in range(0, len(rows), COMMENT_WIDTH) if rows[at : at + 8] == key]
         exact = [at for at in mine if rows[at + 8 : at + 16] == wanted]
         at = exact[0] if exact else mine[-1] if mine and wanted == NO_COMMENT else -1
@@ -769,6 +767,13 @@ VIEWED_TO_END = (*VIEWED, FINISH)
 NO_COMMENT = bytes(8)
 TOLD = tuple((FOLLOWER if state & FOLLOWED else 0) | (SELF if state & OWN else 0) for state in range(8))
 """A ledger row's state -> flags of what is told."""
+
+
+@lru_cache(65_536)
+def named(id: str) -> tuple[int, bytes]:
+    """Hash of an id, and its 8 bytes. Cached: the same users and notes come all the time."""
+    h = hash64(id)
+    return h, h.to_bytes(8, "little")
 
 
 def comment_key(extra: Extra | None) -> bytes:
