@@ -268,6 +268,9 @@ class PartitionReader:
     async def identity(self) -> str:
         return await self.stage_app.worker.identity(self.topic)
 
+    async def holds(self, offset: int) -> bool:
+        return await asyncio.to_thread(self.stage_app.worker.logs.holds, self.topic, self.tp.partition, offset)
+
 
 def credentials(kafka: Kafka) -> Any:
     """Faust's form of the security settings."""
@@ -423,7 +426,8 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
     except (BrokerError, ManifestError, Stop) as error:
         return complain(str(error))
     server, _ = start_http_server(settings.engine.metrics_port, addr="127.0.0.1")
-    print(f"upwell worker: {', '.join(stages)}; metrics http://127.0.0.1:{server.server_port}/metrics", flush=True)
+    sys.stdout.write(f"upwell worker: {', '.join(stages)}; metrics http://127.0.0.1:{server.server_port}/metrics\n")
+    sys.stdout.flush()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -441,7 +445,7 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
 def complain(message: str | None) -> int:
     """One line for an operator, and the exit code."""
     if message is not None:
-        print(f"upwell worker: {message}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"upwell worker: {message}\n")
     return 0 if message is None else 1
 
 

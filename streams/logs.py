@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from config.settings import Kafka
@@ -73,14 +73,25 @@ class Logs:
 
     def ends(self, names: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
         """(short topic, partition) -> (first offset, end offset)."""
-        from kafka import KafkaConsumer, TopicPartition
-
         consumer = KafkaConsumer(**client_settings(self.kafka))
         try:
             counts = {name: count for name, (_, count) in self.describe(names).items()}
             places = {TopicPartition(full(self.kafka.prefix, name), p): (name, p) for name, count in counts.items() for p in range(count)}
             first, last = (consumer.beginning_offsets(list(places)), consumer.end_offsets(list(places)))
             return {place: (first[tp], last[tp]) for tp, place in places.items()}
+        finally:
+            consumer.close()
+
+    def holds(self, name: str, partition: int, offset: int) -> bool:
+        """Whether a record stands at `offset` or beyond: an end offset may be short (the embedded broker's is its last batch's first)."""
+        consumer = KafkaConsumer(**client_settings(self.kafka), fetch_max_wait_ms=200)
+        try:
+            tp = TopicPartition(full(self.kafka.prefix, name), partition)
+            consumer.assign([tp])
+            consumer.seek(tp, max(0, offset))
+            return any(record.offset >= offset for records in consumer.poll(timeout_ms=2_000).values() for record in records)
+        except KafkaError:
+            return False
         finally:
             consumer.close()
 

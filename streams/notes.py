@@ -55,7 +55,7 @@ NOWHERE: tuple[str, ...] = ()
 class Kept:
     """A note in memory: its state, its moves, what follows from its facts, and what must be written."""
 
-    __slots__ = ("author", "digest", "dirty", "facts_dirty", "groups", "moves", "moves_dirty", "note", "standing", "stored")
+    __slots__ = ("author", "digest", "dirty", "facts_dirty", "groups", "judged", "moves", "moves_dirty", "note", "standing", "stored")
 
     def __init__(self, digest: int, note: Note, moves: list[Transition], stored: bool) -> None:
         self.digest, self.note, self.moves, self.stored = digest, note, moves, stored
@@ -65,6 +65,7 @@ class Kept:
     def restand(self) -> None:
         """Facts, status or pool have changed: what follows from them is made anew when it is wanted."""
         self.standing: bytes | None = None
+        self.judged: tuple[int, int, int, float, float, float, float] | None = None
         self.groups: list[tuple[tuple[str, int], ...] | None] = [None] * 4
         self.author = hash64(self.note.author) if self.note.author else 0
 
@@ -92,35 +93,50 @@ def stand(kept: Kept) -> bytes:
 
 def project(kept: Kept, rules: notes.Rules) -> bytes:
     """The note as the API reads it by the hundred: `store.layout.NOTE`."""
-    note, place = kept.note, kept.note.pool
+    note = kept.note
     standing = kept.standing
     if standing is None:
         standing = kept.standing = stand(kept)
-    counts = note.counts
-    if min(counts) < 0 or max(counts) > CROWD:
-        counts = [min(max(n, 0), CROWD) for n in counts]
-    base, log2, floor = note.base - lists.EPOCH, math.log2, -math.inf
-    heat = [log2(s) + base / h if s > 0.0 else floor for s, h in zip(note.heats, rules.half_lives)]  # noqa: B905  # heats has two more
+    judged = kept.judged
+    if judged is None:
+        judged = kept.judged = judge(kept, rules)
+    entered, deadline, ends, mean, low, high, score = judged
+    base, heats, half_lives = note.base - lists.EPOCH, note.heats, rules.half_lives
+    organic = note.counted[0]
+    paid = note.paid[0] if note.paid else 0
+    left = ends - organic if ends > organic else 0
+    warm = (
+        warmth(heats[0], base, half_lives[0]),
+        warmth(heats[1], base, half_lives[1]),
+        warmth(heats[2], base, half_lives[2]),
+        warmth(heats[3], base, half_lives[3]),
+    )
+    rate = notes.rate_of(note, rules)
+    try:
+        return standing + MOVING.pack(
+            note.engaged_at, *note.counts, organic, paid, note.served, left, entered, deadline, *warm, mean, low, high, score, rate
+        )
+    except struct.error:  # a counter out of range: taken back before it was counted
+        counts = [min(max(n, 0), CROWD) for n in (*note.counts, organic, paid, note.served, left)]
+        return standing + MOVING.pack(note.engaged_at, *counts, entered, deadline, *warm, mean, low, high, score, rate)
+
+
+def warmth(heat: float, base: int, half_life: float) -> float:
+    """log2 of a heat as of EPOCH; none is -inf."""
+    return math.log2(heat) + base / half_life if heat > 0.0 else -math.inf
+
+
+def judge(kept: Kept, rules: notes.Rules) -> tuple[int, int, int, float, float, float, float]:
+    """What only looks and moves change: when the tier was entered and ends, at how many exposures, quality, order of placement."""
+    note, place = kept.note, kept.note.pool
     mean = low = high = score = 0.0
     if note.quality is not None:
         found = quality.Quality(*note.quality)
         mean, low, high = found.mean, found.low, found.high
-    if place is not None and place.state == pool.OPEN:
-        score = notes.placement_of(note, rules) or 0.0
-    return standing + MOVING.pack(
-        note.engaged_at,
-        *counts,
-        min(max(note.counted[0], 0), CROWD),
-        min(max(note.paid[0], 0), CROWD) if note.paid else 0,
-        min(max(note.served, 0), CROWD),
-        notes.left(note, rules.pool),
-        place.entered if place is not None else 0,
-        (pool.next_deadline(place) or 0) if place is not None else 0,
-        *heat,
-        mean, low, high,
-        score,
-        notes.rate_of(note, rules),
-    )  # fmt: skip
+    if place is None:
+        return 0, 0, 0, mean, low, high, score
+    score = notes.placement_of(note, rules) or 0.0
+    return place.entered, pool.next_deadline(place) or 0, notes.ends(place, rules.pool), mean, low, high, score
 
 
 class NoteFamily:
@@ -201,6 +217,7 @@ class Known:
 
     def __init__(self, bars: Iterable[Bar], tallies: list[Tally], rules: notes.Rules) -> None:
         self.rules = rules
+        self.first = pool.first_bars("", rules.pool)
         self.bars = {bar.channel: bar for bar in bars}
         self.tallies = tallies
         while len(tallies) < len(rules.pool.tiers):
@@ -229,7 +246,7 @@ class Known:
 
     def find(self, channel: str) -> tuple[quality.Bars, float]:
         made = self.rules.pool
-        chosen = pool.first_bars("", made)
+        chosen = self.first
         for name in ("", *lists.channels(channel)):
             if name in self.bars:
                 bars = quality.decode_bars(self.bars[name].body)
@@ -365,13 +382,11 @@ class Notes:
         if not notes.wants(note):
             return
         if evidence:
-            if notes.looked(note, a, rules):
+            if notes.looked(note, a):
                 self.look(part, out, kept)
                 self.tell_all(part, out, kept)
                 self.set_timer(part, out, kept)
-                return
-            self.tell(part, out, kept, HOT, notes.hot_of(note, rules))
-        if a and rules.points[a]:
+        elif a and rules.points[a] and signal.slot != PAID:
             self.tell(part, out, kept, POPULARITY, notes.popularity_of(note, rules))
 
     def change(self, part: Part, out: Out, signal: NoteChange, id: str, kept: Kept, page: Page) -> None:
@@ -422,6 +437,7 @@ class Notes:
         """The note is judged as of now."""
         note, place = kept.note, kept.note.pool
         bars, prior = part.shared.of(note.channel)
+        kept.judged = None
         move = notes.look(note, bars, prior, self.rules, part.now)
         if move is None:
             return
@@ -434,7 +450,7 @@ class Notes:
     def moved(self, part: Part, out: Out, kept: Kept, before: pool.PoolState | None, step: Transition) -> None:
         """A move is written down: in the note's history, in the public topic, in the partition's totals."""
         note = kept.note
-        kept.standing = None
+        kept.standing = kept.judged = None
         kept.moves.append(step)
         del kept.moves[: -self.bounds.history]
         kept.moves_dirty = True

@@ -50,6 +50,9 @@ class Reader(Protocol):
     async def identity(self) -> str:
         """Of the log, as it is now."""
 
+    async def holds(self, offset: int) -> bool:
+        """Whether the log has a record at `offset` or beyond."""
+
 
 class Owner:
     """Runs one `fold.Partition` until it is cancelled."""
@@ -114,7 +117,7 @@ class Owner:
                 f"{name}: the checkpoint is at {offset}, the log begins at {bounds.start}: records were deleted before they were applied. "
                 "Use a new prefix fed from what is kept, or restore the log; raise retention (`upwell topics check`)."
             )
-        if offset > bounds.end + 1 and bounds.end >= 0 and await self.beyond_end(offset):
+        if offset > bounds.end and await self.beyond_end(offset):
             raise Stop(
                 f"{name}: the checkpoint is at {offset}, the log ends at {bounds.end}: the broker lost records that were applied. "
                 "Restore the log, or use a new prefix (UPWELL_KAFKA__PREFIX)."
@@ -125,11 +128,11 @@ class Owner:
         return offset
 
     async def beyond_end(self, offset: int) -> bool:
-        """An end offset may come late after a broker's restart; a log that stays short lost records."""
-        for _ in range(20):
-            await asyncio.sleep(0.25)
-            if (await self.reader.bounds()).end >= offset - 1:
+        """An end offset may be short, or come late after a broker's restart; a log that does not hold what was applied lost it."""
+        for _ in range(5):
+            if (await self.reader.bounds()).end >= offset or await self.reader.holds(offset - 1):
                 return False
+            await asyncio.sleep(1)
         return True
 
     async def store_away(self, error: Exception) -> None:
