@@ -394,7 +394,7 @@ class Worker:
 
     async def tick(self, topic: str, partition: int) -> None:
         now = int(time.time() * 1000)
-        record = fold.PACKED[topic](VERSION, None, 0, (0, 0, 0), (0, 0, 0), now, [], [Tick(t=now)])  # type: ignore[call-arg]
+        record = fold.PACKED[topic](VERSION, None, 0, (0, 0, 0), (0, 0, 0), now, [], [Tick(t=now)])
         try:
             await self.send([fold.Outgoing(topic, partition, None, encode(record))])
         except SendError as error:
@@ -417,7 +417,8 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.asked_to_stop)
     starting = asyncio.create_task(worker.start())
-    await asyncio.wait({starting, worker.ended}, return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {starting, worker.ended}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         return complain(worker.ended.result())

@@ -211,7 +211,7 @@ def pack(
     bucket: Bucket, source: Source, base: int, first: Position, end: Position, appended: int, table: list[Any], signals: list[Any]
 ) -> list[Outgoing]:
     """One record, or several where it would be too large: cut between steps, each with the whole table."""
-    value = encode(PACKED[bucket.topic](VERSION, source, base, first, end, appended, table, signals))  # type: ignore[call-arg]
+    value = encode(PACKED[bucket.topic](VERSION, source, base, first, end, appended, table, signals))
     if len(value) > MAX_BYTES:
         middle = len(signals) // 2
         for cut in (*range(middle, len(signals)), *range(middle - 1, 0, -1)):
