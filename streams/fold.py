@@ -47,6 +47,10 @@ TIMER_HEAD = 4_096
 """Timers held in memory per partition; later ones are read from the store when the clock comes near."""
 
 
+WRITTEN_PARTS = 4
+"""Parts of an object that a piece writes at most, as a rule: for the size of pieces."""
+
+
 class FoldError(Exception):
     """A stage raised at `position`; the partition must be begun again."""
 
@@ -250,6 +254,8 @@ class Partition:
         self.facts: Mapping[int, Any] = {}
         self.max_steps = limits.steps
         self.condemned: dict[Position, str] = {}
+        # Of an object's parts few change in one piece; what is written, not what is read, must be small.
+        self.written = {name: min(len(family.parts), WRITTEN_PARTS) for name, family in stage.families.items()}
         self.prefixes = {name: tuple(slot.key(part) for part in family.parts) for name, family in stage.families.items()}
         self.family_parts = {name: dict(zip(family.parts, self.prefixes[name], strict=True)) for name, family in stage.families.items()}
 
@@ -358,7 +364,7 @@ class Partition:
         steps = self.steps
         wanted: dict[StateKey, None] = {}
         planned: dict[StateKey, None] = {}
-        parts_of = {name: len(family.parts) for name, family in stage.families.items()}
+        parts_of = self.written
         keys = sum(parts_of[family] for family, _ in touched)
         size = 0
         clock = self.state.clock
@@ -635,7 +641,7 @@ class Partition:
             self.timers_short
             or self.done_steps >= self.max_steps
             or len(self.touched) >= self.limits.keys
-            or sum(len(self.prefixes[family]) for family, _ in self.touched) >= self.limits.keys
+            or sum(self.written[family] for family, _ in self.touched) >= self.limits.keys
         )
 
     def cut(self) -> Piece:
@@ -716,7 +722,11 @@ async def step(part: Partition, store: Store, resolve: Resolve | None = None) ->
         part.reload_timers(await store.due(part.slot, TIMER_HEAD))
     need = part.plan()
     if need.keys:
-        part.supply(need, await store.read(need.keys))
+        most = part.limits.keys  # of one read, too: a reader of the API waits behind it
+        values = await store.read(need.keys[:most])
+        for at in range(most, len(need.keys), most):
+            values += await store.read(need.keys[at : at + most])
+        part.supply(need, values)
     if need.lookups and resolve is not None:
         part.facts = await resolve(need.lookups)
     part.fold()
