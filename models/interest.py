@@ -24,7 +24,7 @@ Tags chosen at sign-up add a prior to their weights that fades with every note e
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from math import exp, log, sqrt
 from struct import Struct as Layout
@@ -39,7 +39,7 @@ from config.keys import hash64
 from config.records import Facts
 from models.decay import ROOM, bits_of, rebase
 from models.ring import find
-from models.user import WEIGHT, WEIGHT_ROW, Hot, Table, key_of
+from models.user import SEPARATOR, WEIGHT, WEIGHT_ROW, Hot, Table, key_of
 
 DAY = 86_400_000
 SIGNUP = TYPES.index("signup")
@@ -109,6 +109,10 @@ class Taste(NamedTuple):
     author_weights: npt.NDArray[np.float32]
     channels: npt.NDArray[np.uint64]
     channel_weights: npt.NDArray[np.float32]
+
+
+Named = list[tuple[str, float]]
+"""Names with their weights."""
 
 
 class Interests:
@@ -244,6 +248,18 @@ class Interests:
         found.sort(key=lambda i: (-i.weight, i.kind, i.value))
         return found
 
+    def strongest(self, hot: Hot, now: int, count: int) -> tuple[Named, Named, Named]:
+        """The positive weights as of `now`, at most `count` of tags, authors and channels each, strongest first: `strengths` for a feed."""
+        short, long = self.growth(hot, now)
+        prior = self.prior(hot) if hot.signup else 0.0
+        tags = _strongest(hot.tags, short, long, count, hot.signup, prior)
+        nothing: dict[str, int] = {}
+        return (
+            tags,
+            _strongest(hot.authors, short, long, count, nothing, 0.0),
+            _strongest(hot.channels, short, long, count, nothing, 0.0),
+        )
+
     def taste(self, hot: Hot, now: int) -> Taste:
         """The same weights by hash: ``own`` of many notes is three look-ups in sorted arrays."""
         short, long = self.growth(hot, now)
@@ -354,3 +370,18 @@ def evict(table: Table, bound: int, short: float, long: float, keep: Container[s
 def _ascending(hashes: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
     order = np.argsort(hashes)
     return hashes[order].astype(np.uint64), weights[order].astype(np.float32)
+
+
+def _strongest(table: Table, short: float, long: float, count: int, chosen: Mapping[str, int], prior: float) -> Named:
+    if not chosen and not table.rows:
+        return []
+    rows = np.frombuffer(bytes(table.rows), WEIGHT)
+    weights = rows["short"] / short + rows["long"] / long
+    if not chosen:
+        best = np.argsort(-weights, kind="stable")[:count]
+        names = table.names.split(SEPARATOR)
+        return [(names[i], w) for i, w in zip(best.tolist(), weights[best].tolist(), strict=True) if w > 0.0]
+    known = dict(zip(table.names.split(SEPARATOR), weights.tolist(), strict=False))
+    for name in chosen:
+        known[name] = known.get(name, 0.0) + prior
+    return sorted(((name, w) for name, w in known.items() if w > 0.0), key=lambda named: (-named[1], named[0]))[:count]

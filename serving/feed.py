@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import structlog
+from prometheus_client import Counter, Histogram
 
 from config import metrics
 from config.records import SOURCES, Facts
@@ -72,6 +73,8 @@ class Feed:
         self.store, self.snapshot, self.clock = store, snapshot, clock
         self.rules = settings.feed
         self.interests = Interests(settings.interest)
+        self.seconds: dict[str, Histogram] = {}
+        self.dropped: dict[str, Counter] = {}
         self.candidates = {name: metrics.FEED_CANDIDATES.labels(name) for name in SOURCES}
 
     async def answer(self, query: Query, pipeline: Pipeline) -> Answer:
@@ -88,7 +91,10 @@ class Feed:
             self.snapshot.wrong("store", str(error) or f"no answer within {self.rules.timeout_s:g} s")
             page, facts, texts, as_of = self.fall_back(query, pipeline, "store")
         took = perf_counter() - began
-        metrics.FEED_SECONDS.labels(query.surface).observe(took)
+        seconds = self.seconds.get(query.surface)
+        if seconds is None:
+            seconds = self.seconds[query.surface] = metrics.FEED_SECONDS.labels(query.surface)
+        seconds.observe(took)
         if page.degraded:
             metrics.FEED_DEGRADED.labels(page.degraded).inc()
         return Answer(page, facts, texts, as_of, took * 1000.0)
@@ -111,7 +117,7 @@ class Feed:
             best = np.argsort(candidates.rank, kind="stable")[: self.rules.candidates]
             candidates = candidates.take(np.sort(best))
 
-        notes, rows = notes_from(await store.read(keys.note("note", candidates.hashes.tolist())) if candidates.hashes.size else ())
+        notes, rows = notes_from(await store.read(keys.note("note", candidates.hashes)) if candidates.hashes.size else ())
         if rows.size != candidates.hashes.size:
             candidates = candidates.take(rows)
         for judge in pipeline.filters:
@@ -158,26 +164,35 @@ class Feed:
         sizes = np.array([column.size for column in columns], np.intp)
         if not sizes.sum():
             return Candidates(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.bool_))
+        brought = [0] * len(SOURCES)
         for source, size in zip(of, sizes.tolist(), strict=True):
+            brought[source] += size
+        for source, size in enumerate(brought):
             if size:
                 self.candidates[SOURCES[source]].inc(size)
         ask = np.repeat(np.arange(len(asks)), sizes)
         places = np.arange(ask.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        hashes, which = np.unique(np.concatenate(columns), return_inverse=True)
-        sources = np.zeros(hashes.size, np.uint8)
-        np.bitwise_or.at(sources, which, (1 << np.array(of, np.uint8))[ask])
-        rank = np.full(hashes.size, np.iinfo(np.int64).max)
-        np.minimum.at(rank, which, places * len(asks) + ask)
-        inside = np.zeros(hashes.size, np.bool_)
+        found = np.concatenate(columns)
+        order = np.argsort(found, kind="stable")
+        found = found[order]
+        first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
+        hashes = found[first]
+        sources = np.bitwise_or.reduceat((1 << np.array(of, np.uint8))[ask][order], first)
+        rank = np.minimum.reduceat((places * len(asks) + ask)[order], first)
         if any(a.inside for a in asks):
-            inside[which[np.array([a.inside for a in asks])[ask]]] = True
+            inside = np.logical_or.reduceat(np.array([a.inside for a in asks])[ask][order], first)
+        else:
+            inside = np.zeros(hashes.size, np.bool_)
         return Candidates(hashes, sources, rank, inside)
 
     def kept(self, name: str, candidates: Candidates, keep: npt.NDArray[np.bool_]) -> Candidates:
         dropped = keep.size - int(np.count_nonzero(keep))
         if not dropped:
             return candidates
-        metrics.FEED_DROPPED.labels(name).inc(dropped)
+        child = self.dropped.get(name)
+        if child is None:
+            child = self.dropped[name] = metrics.FEED_DROPPED.labels(name)
+        child.inc(dropped)
         return candidates.take(keep)
 
     def page(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], pipeline: Pipeline) -> Page:
@@ -213,4 +228,4 @@ class Feed:
 
 def nobody(now: int) -> Viewer:
     empty = np.empty(0, np.uint64)
-    return Viewer(Hot(), False, now, (), NO_TASTE, empty, np.empty(0, LEDGER), (), empty)
+    return Viewer(Hot(), False, now, [], [], [], NO_TASTE, empty, np.empty(0, LEDGER), (), empty)

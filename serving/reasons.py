@@ -18,7 +18,7 @@ code                   parameters       an app may say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from config.records import SLOTS, SOURCES, Facts
@@ -28,37 +28,38 @@ MOST = 3
 POOL, SPONSORED = SLOTS.index("pool"), SLOTS.index("sponsored")
 BITS = {name: 1 << i for i, name in enumerate(SOURCES)}
 
-Weights = Mapping[tuple[str, str], float]
-
-
-def weights_of(viewer: Viewer) -> Weights:
-    """Positive weights by kind and value; built once per feed."""
-    return {(i.kind, i.value): i.weight for i in viewer.interests if i.weight > 0.0}
-
 
 def reasons(
-    facts: Facts, slot: int, sources: int, tier: int, distance_m: int | None, query: Query, viewer: Viewer, weights: Weights
+    facts: Facts,
+    slot: int,
+    sources: int,
+    tier: int,
+    distance_m: int | None,
+    query: Query,
+    viewer: Viewer,
+    tags: Sequence[float],
+    author: float,
+    channel: float,
 ) -> list[dict[str, Any]]:
-    """Codes for one note."""
+    """Codes for one note. `tags`, `author` and `channel` are the user's weights on its first tags, its author and its channel."""
     found: list[dict[str, Any]] = []
     if slot == SPONSORED:
         found.append({"code": "sponsored"})
-    if slot == POOL:
+    elif slot == POOL:
         found.append({"code": "pool", "tier": tier})
-    if facts.author in viewer.hot.follows:
+    hot = viewer.hot
+    if facts.author in hot.follows:
         found.append({"code": "follow", "author_id": facts.author})
     if query.surface == "nearby" and distance_m is not None:
         found.append({"code": "nearby", "distance_m": distance_m})
-    if viewer.personal:
-        signup = viewer.hot.signup
-        liked = [(weights.get(("tag", tag), 0.0), "interest_tag", "tag", tag) for tag in facts.tags]
-        liked.append((weights.get(("author", facts.author), 0.0), "interest_author", "author_id", facts.author))
-        liked.append((weights.get(("channel", facts.channel), 0.0), "interest_channel", "channel", facts.channel))
-        liked.sort(key=lambda line: (-line[0], line[1:]))
-        for weight, code, field, value in liked[:2]:
-            if weight > 0.0:
-                chosen = code == "interest_tag" and value in signup and value not in viewer.hot.tags
-                found.append({"code": "signup_tag" if chosen else code, field: value})
+    best = max(tags, default=0.0)
+    if best > 0.0 and best >= author:
+        tag = facts.tags[tags.index(best)]
+        found.append({"code": "signup_tag" if tag in hot.signup and tag not in hot.tags else "interest_tag", "tag": tag})
+    elif author > 0.0:
+        found.append({"code": "interest_author", "author_id": facts.author})
+    if channel > 0.0 and not query.channel:
+        found.append({"code": "interest_channel", "channel": facts.channel})
     if query.channel:
         found.append({"code": "channel", "channel": query.channel})
     if sources & BITS["hot"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from config.events import ACTIONS, PREDICTED
 from config.records import SLOTS, SOURCES
 from models.user import BIT
 from serving.feed import Answer
-from serving.reasons import reasons, weights_of
+from serving.reasons import reasons
 from serving.scorers.prior import distance_km
+from serving.stages import lookup, member
 from store.layout import MEDIA, POOL_STATES
 
 SPONSORED = SLOTS.index("sponsored")
@@ -22,6 +24,7 @@ LIKE, COLLECT = BIT["like"], BIT["collect"]
 COUNTED = tuple((action, ACTIONS.index(action)) for action in ("impression", "click", "view", "like", "collect", "comment", "share"))
 
 
+@lru_cache(65_536)
 def iso(ms: int) -> str | None:
     """RFC 3339 in UTC with milliseconds; None for 0, which means never.
 
@@ -74,7 +77,10 @@ def items(answer: Answer) -> list[dict[str, Any]]:
     scores: list[float] = scored.score[rows].tolist() if scored is not None else [0.0] * len(rows)
     distances = distances_m(viewer.lat, viewer.lon, notes)
     done = ledger_bits(answer, hashes)
-    weights = weights_of(viewer)
+    taste = viewer.taste
+    tags: list[list[float]] = lookup(notes["tags"], taste.tags, taste.tag_weights).tolist()
+    authors: list[float] = lookup(notes["author"], taste.authors, taste.author_weights).tolist()
+    channels: list[float] = lookup(notes["channel"], taste.channels, taste.channel_weights).tolist()
     found = []
     for i, placed in enumerate(page.placed):
         about, text, bits, tier = facts[i], texts[i], done[i], tiers[i]
@@ -96,7 +102,9 @@ def items(answer: Answer) -> list[dict[str, Any]]:
             "collected": bool(bits & COLLECT),
             "distance_m": distances[i],
             "counts": {action: counts[i][a] for action, a in COUNTED},
-            "reasons": reasons(about, placed.slot, sources[i], tier, distances[i], query, viewer, weights),
+            "reasons": reasons(
+                about, placed.slot, sources[i], tier, distances[i], query, viewer, tags[i][: len(about.tags)], authors[i], channels[i]
+            ),
         }
         if query.explain:
             item["explain"] = explained(answer, i)
@@ -115,7 +123,7 @@ def ledger_bits(answer: Answer, hashes: list[int]) -> list[int]:
     ledger = answer.page.viewer.ledger
     if not ledger.size:
         return [0] * len(hashes)
-    at = np.flatnonzero(np.isin(ledger["hash"], np.array(hashes, np.uint64)))
+    at = np.flatnonzero(member(ledger["hash"], np.sort(np.array(hashes, np.uint64))))
     known = dict(zip(ledger["hash"][at].tolist(), ledger["bits"][at].tolist(), strict=True))
     return [known.get(h, 0) for h in hashes]
 

@@ -17,18 +17,24 @@ def slate_of(page: Page, settings_hash: str) -> Slate:
     query, candidates, notes, scored = page.query, page.candidates, page.notes, page.scored
     rows = [placed.row for placed in page.placed]
     passed = [row for row, _ in page.passed]
-    hashes = candidates.hashes
-    tiers = np.where(notes["pool"] == RUNNING, notes["tier"], -1)
+    all_rows = rows + passed
+    hashes: list[int] = candidates.hashes[all_rows].tolist()
+    sources: list[int] = candidates.sources[all_rows].tolist()
+    tiers: list[int] = np.where(notes["pool"][all_rows] == RUNNING, notes["tier"][all_rows], -1).tolist()
     items = [
-        SlateItem(int(hashes[p.row]), query.start + place, p.slot, int(candidates.sources[p.row]), int(tiers[p.row]), p.propensity)
-        for place, p in enumerate(page.placed)
+        SlateItem(h, query.start + place, p.slot, bits, tier, p.propensity)
+        for place, (p, h, bits, tier) in enumerate(zip(page.placed, hashes, sources, tiers, strict=False))
     ]
-    others = [SlateItem(int(hashes[row]), -1, 0, int(candidates.sources[row]), int(tiers[row]), weight) for row, weight in page.passed]
+    n = len(rows)
+    others = [
+        SlateItem(h, -1, 0, bits, tier, weight)
+        for (_, weight), h, bits, tier in zip(page.passed, hashes[n:], sources[n:], tiers[n:], strict=True)
+    ]
     slate = Slate(query.request_id, query.surface, items, others, page.scorer.feature_set, b"", b"")
     slate.session_id, slate.device, slate.degraded = query.session_id, query.device, page.degraded
     slate.settings_hash = settings_hash
     if scored is not None:
-        slate.features = scored.features[rows + passed].astype("<f2").tobytes()
+        slate.features = scored.features[all_rows].astype("<f2").tobytes()
         slate.predictions = scored.predictions[rows].astype("<f2").tobytes()
         slate.context = scored.context.astype("<f2").tobytes()
         slate.model_version = page.scorer.version

@@ -20,7 +20,7 @@ from serving.clock import StreamClock
 from serving.keys import Keys
 from serving.text import facts_from, text_from
 from store.base import Store, StoreError
-from store.layout import HEAD, STATUSES, VISIBILITIES, head_from, notes_from
+from store.layout import HEAD, NOTE, STATUSES, VISIBILITIES, head_from, notes_from
 from store.manifest import Manifest, ManifestError, load
 
 log = structlog.get_logger("serving.snapshot")
@@ -82,7 +82,7 @@ class Snapshot:
         (value,) = await self.store.read((), [(keys.head("hot"), 0, places * HEAD.itemsize - 1)])
         hashes = head_from(value)["hash"].tolist()
         if not hashes:
-            return Fallback(np.empty(0, notes_from(())[0].dtype), [], [])
+            return Fallback(np.empty(0, NOTE), [], [])
         count = len(hashes)
         values = await self.store.read([*keys.note("note", hashes), *keys.note("facts", hashes), *keys.note("text", hashes)])
         notes, rows = notes_from(values[:count])

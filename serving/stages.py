@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from models.interest import Interest, Taste
+from models.interest import Named, Taste
 from models.user import Hot
 
 Hashes = npt.NDArray[np.uint64]
@@ -59,8 +59,10 @@ class Viewer(msgspec.Struct, frozen=True):
     """False: the profile must not be used"""
     now: int
     """the stream's clock, epoch ms"""
-    interests: Sequence[Interest]
-    """strongest first; empty when not personal"""
+    tags: Named
+    """positive weights, strongest first; empty when not personal"""
+    authors: Named
+    channels: Named
     taste: Taste
     seen: Hashes
     """sorted"""

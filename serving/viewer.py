@@ -14,6 +14,9 @@ from serving.stages import NO_HASHES, Query, Viewer
 PARTS = ("hot", *SEEN_PARTS, *LEDGER_PARTS, "follows")
 """What the first round trip reads of a user, before the partition's clock."""
 
+STRONGEST = 32
+"""So many names of each kind are known to sources at most."""
+
 _NO_WEIGHTS = np.empty(0, np.float32)
 NO_TASTE = Taste(NO_HASHES, _NO_WEIGHTS, NO_HASHES, _NO_WEIGHTS, NO_HASHES, _NO_WEIGHTS)
 
@@ -34,7 +37,7 @@ def viewer_from(query: Query, values: Sequence[bytes | None], now: int, interest
         hot,
         personal,
         now,
-        interests.strengths(hot, now) if personal else (),
+        *(interests.strongest(hot, now, STRONGEST) if personal else ([], [], [])),
         interests.taste(hot, now) if personal else NO_TASTE,
         seen,
         ledger,

@@ -27,7 +27,7 @@ from serving.stages import Candidates, Floats, Query, Scored, Viewer, lookup, me
 DAY = 86_400_000.0
 EARTH_KM = 6_371.0
 TOP = 60_000.0
-"""Inside of what float16 holds."""
+"""Inside of what float16 holds; no feature comes near -TOP."""
 
 
 class Frame:
@@ -58,14 +58,16 @@ class Frame:
         self.author = rules.author_share * lookup(notes["author"], taste.authors, taste.author_weights)
         self.channel = rules.channel_share * lookup(notes["channel"], taste.channels, taste.channel_weights)
         passed = np.array([(self.now - EPOCH) / half_life for half_life in half_lives_ms], np.float64)
-        self.heat = np.log2(1.0 + np.exp2(np.clip(notes["heat"] - passed, -60.0, 60.0)))
+        self.heat = np.log2(1.0 + np.exp2(np.minimum(np.maximum(notes["heat"] - passed, -60.0), 60.0))).T
 
     def bit(self, source: str) -> Floats:
         return ((self.sources >> np.uint8(SOURCES.index(source))) & 1).astype(np.float32)
 
-    def distance_km(self) -> Floats:
-        """NaN where either place is unknown."""
-        return distance_km(self.viewer.lat, self.viewer.lon, self.notes)
+    def near(self) -> Any:
+        """exp(-distance / 1 km), 0 where either place is unknown."""
+        if self.viewer.lat is None:
+            return 0.0
+        return np.nan_to_num(np.exp(-distance_km(self.viewer.lat, self.viewer.lon, self.notes)), nan=0.0)
 
 
 def distance_km(lat: float | None, lon: float | None, notes: npt.NDArray[np.void]) -> Floats:
@@ -83,17 +85,17 @@ FEATURES: tuple[Feature, ...] = (
     ("tags", lambda f: f.tags),
     ("author", lambda f: f.author),
     ("channel", lambda f: f.channel),
-    ("heat0", lambda f: f.heat[:, 0]),
-    ("heat1", lambda f: f.heat[:, 1]),
-    ("heat2", lambda f: f.heat[:, 2]),
-    ("heat3", lambda f: f.heat[:, 3]),
+    ("heat0", lambda f: f.heat[0]),
+    ("heat1", lambda f: f.heat[1]),
+    ("heat2", lambda f: f.heat[2]),
+    ("heat3", lambda f: f.heat[3]),
     ("quality", lambda f: log_ratio(f.notes["quality"][:, 0], f.average)),
     ("spread", lambda f: log_ratio(f.notes["quality"][:, 2], f.notes["quality"][:, 1])),
     ("age", lambda f: np.log1p(np.maximum(f.now - f.notes["published_at"], 0) / DAY)),
     ("idle", lambda f: np.log1p(np.maximum(f.now - np.maximum(f.notes["engaged_at"], f.notes["published_at"]), 0) / DAY)),
     ("exposures", lambda f: np.log1p(f.notes["organic"])),
     ("followed", lambda f: member(f.notes["author"], f.viewer.followed)),
-    ("near", lambda f: np.nan_to_num(np.exp(-f.distance_km()), nan=0.0)),
+    ("near", lambda f: f.near()),
     ("pool", lambda f: f.notes["tier"] >= 0),
     ("from_interest", lambda f: f.bit("interest")),
     ("from_channel", lambda f: f.bit("channel")),
@@ -181,20 +183,20 @@ class PriorScorer:
 
     def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:
         frame = Frame(viewer, candidates, notes, self)
-        features = np.empty((notes.size, len(FEATURES)), np.float32)
-        for i, (_, column) in enumerate(FEATURES):
-            features[:, i] = column(frame)
-        np.clip(features, -TOP, TOP, out=features)
-        contributions = np.empty((notes.size, len(self.parts)), np.float32)
-        contributions[:, 0] = self.base
-        contributions[:, 1:] = features[:, self.columns] * self.weights
-        score = contributions.sum(axis=1)
-        own = contributions[:, 1:][:, self.personal].sum(axis=1)
-        click = 1.0 / (1.0 + np.exp(-np.clip(score, -12.0, 12.0)))
+        features = np.empty((len(FEATURES), notes.size), np.float32)  # a row a feature: each is written in one go
+        for row, (_, column) in zip(features, FEATURES, strict=True):
+            row[:] = column(frame)
+        np.minimum(features, TOP, out=features)
+        contributions = np.empty((len(self.parts), notes.size), np.float32)
+        contributions[0] = self.base
+        np.multiply(features[self.columns], self.weights[:, None], out=contributions[1:])
+        score = contributions.sum(axis=0)
+        own = contributions[1:][self.personal].sum(axis=0)
+        click = 1.0 / (1.0 + np.exp(-np.minimum(score, 12.0)))
         predictions = np.minimum(click[:, None] * self.lift, 0.9)
         # Who likes a subject hides less of it.
-        predictions[:, self.hide] = self.hide_rate * np.exp(-np.clip(own, -3.0, 3.0))
-        return Scored(score, own, predictions, features, context(viewer), contributions)
+        predictions[:, self.hide] = self.hide_rate * np.exp(-np.minimum(np.maximum(own, -3.0), 3.0))
+        return Scored(score, own, predictions, features.T, context(viewer), contributions.T)
 
 
 def context(viewer: Viewer) -> Floats:

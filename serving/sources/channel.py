@@ -21,5 +21,4 @@ class ChannelSource:
         rules = self.rules
         if query.channel:
             return [Ask(f"channel:{query.channel}", 5 * rules.channel_places, inside=True)]
-        liked = [i.value for i in viewer.interests if i.kind == "channel" and i.weight > 0.0]
-        return [Ask(f"channel:{channel}", rules.channel_places) for channel in liked[: rules.interest_channels]]
+        return [Ask(f"channel:{channel}", rules.channel_places) for channel, _ in viewer.channels[: rules.interest_channels]]

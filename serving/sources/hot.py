@@ -24,4 +24,4 @@ class HotSource:
         if query.city:
             return [Ask(f"hot:city:{query.city}", 2 * places)]
         # Without any interests there is little else to show.
-        return [Ask("hot", places if viewer.interests else 3 * places)]
+        return [Ask("hot", places if viewer.tags or viewer.channels else 3 * places)]

@@ -20,13 +20,10 @@ class InterestSource:
 
     def asks(self, query: Query, viewer: Viewer) -> Sequence[Ask]:
         rules = self.rules
-        tags = [i for i in viewer.interests if i.kind == "tag" and i.weight > 0.0][: rules.interest_tags]
-        authors = [i.value for i in viewer.interests if i.kind == "author" and i.weight > 0.0][: rules.interest_authors]
         asks = []
-        if tags:
-            strongest = tags[0].weight
-            for interest in tags:
-                share = max(0.25, interest.weight / strongest)
-                asks.append(Ask(f"tag:{interest.value}", round(rules.interest_places * share)))
-        asks += [Ask(author_name(author), rules.author_places) for author in authors]
+        if viewer.tags:
+            strongest = viewer.tags[0][1]
+            for tag, weight in viewer.tags[: rules.interest_tags]:
+                asks.append(Ask(f"tag:{tag}", round(rules.interest_places * max(0.25, weight / strongest))))
+        asks += [Ask(author_name(author), rules.author_places) for author, _ in viewer.authors[: rules.interest_authors]]
         return asks

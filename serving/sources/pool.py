@@ -28,8 +28,7 @@ class PoolSource:
         if query.channel:
             top = query.channel.partition("/")[0]
             return [Ask(f"pool:{tier}:{top}", 2 * places, inside=top == query.channel) for tier in range(self.tiers)]
-        liked = [i.value.partition("/")[0] for i in viewer.interests if i.kind == "channel" and i.weight > 0.0]
-        tops = list(dict.fromkeys(liked))[: self.rules.interest_channels]
+        tops = list(dict.fromkeys(channel.partition("/")[0] for channel, _ in viewer.channels))[: self.rules.interest_channels]
         asks = [Ask(f"pool:{tier}", places) for tier in range(self.tiers)]
         # The base tier is where the many are: higher tiers are short enough to be read whole.
         asks += [Ask(f"pool:0:{top}", places) for top in tops]
