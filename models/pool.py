@@ -1,8 +1,9 @@
 """The ladder of traffic pools: which notes are shown more, which no longer, and why.
 
-Every published note enters the base tier and is promised its base exposures. Each signal re-evaluates it: promoted as soon as it is likely
-enough to pass the next tier's entry bar, stopped as soon as it is hopeless at its own, held when its quota ends between the two, expired
-when its window ends. The bars are quantiles of the channel's recent notes, so they follow the competition. A note that was stopped is
+Every published note enters the base tier and is promised its base exposures; nothing is decided before they are complete, so that what base
+tiers teach about a channel is not chosen by luck. From then on each signal re-evaluates it: promoted as soon as it is likely enough to pass
+the next tier's entry bar, stopped as soon as it is hopeless at its own, held when its quota ends between the two, expired when its window
+ends. The bars are quantiles of the channel's recent notes, so they follow the competition. A note that was stopped is
 judged again whenever late evidence comes.
 
 Decisions see evidence, bars, settings and the stream's clock; nothing else exists for them. A move is data: the caller writes it down.
@@ -195,7 +196,8 @@ def enter(now: int, made: Rules, notes: int | None = None, followers: int | None
 def decide(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: int) -> Move | None:
     """What becomes of the note now; None: nothing. Call it after every signal of the note and at its deadline.
 
-    Reads counters that only add up, so the answer does not depend on how exposures were split into signals before it.
+    Reads counters that only add up, so the answer does not depend on how exposures were split into signals before it. A note ends its base
+    tier exactly once: what comes back from there later is `reopened`, so that the channel's moments count no note twice.
     """
     if pool.state in (PAUSED, DELETED) or now - pool.born > ms(made.life_hours):
         return None
@@ -213,13 +215,15 @@ def judge(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: int
         after = msgspec.structs.replace(after, seq=pool.seq + 1)
         return Move(after.seq, now, pool.tier, after.tier, verdict, probability, bar, quality, evidence, bars.number, after)
 
-    if not top and following > tier.promote:
-        return move("promoted", following, bars.cuts[pool.tier + 1], opened(pool, pool.tier + 1, evidence, made, now))
+    if not top and promised and following > tier.promote:  # the base is an experiment of one size for all: what it teaches is unbiased
+        running = pool.state == OPEN or (pool.state == HELD and pool.tier > 0)
+        after = opened(pool, pool.tier + 1, evidence, made, now)
+        return move("promoted" if running else "reopened", following, bars.cuts[pool.tier + 1], after)
     staying = quality.above(own)
     if pool.state != OPEN:
         if pool.state != HELD and pool.tier and used < tier.quota and staying > made.reopen:
             return move("reopened", staying, own, msgspec.structs.replace(pool, state=OPEN, deadline=now + ms(tier.window_hours)))
-        if pool.state == HELD and now >= pool.deadline:
+        if pool.state == HELD and pool.tier and now >= pool.deadline:
             return move("expired", staying, own, msgspec.structs.replace(pool, state=EXPIRED))
         return None
     if pool.tier == 0:
@@ -267,7 +271,7 @@ def delete(pool: PoolState) -> PoolState:
 
 def next_deadline(pool: PoolState) -> int | None:
     """When `decide` has to be called though no signal comes; None: never."""
-    return pool.deadline if pool.state in (OPEN, HELD) else None
+    return pool.deadline if pool.state == OPEN or (pool.state == HELD and pool.tier > 0) else None
 
 
 # --------------------------------------------------------------------------------------------------------------- what it is shown

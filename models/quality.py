@@ -33,7 +33,7 @@ POST = range(1, len(ACTIONS))
 VERSION = 1
 NONE = (0.0,) * len(ACTIONS)
 Z90 = 1.6448536269514722
-NEWTON_STEPS = 3
+NEWTON_STEPS = 2
 
 
 class Evidence(msgspec.Struct, array_like=True, frozen=True):
@@ -287,7 +287,10 @@ def fit(recent: Recent, prior: Prior, weights: Sequence[float], quantiles: Seque
     ratio = ratios(recent.observed, recent.opened, prior)
     lift = [r * math.exp(-0.5 * s * s - (rho * click * s if k else 0.0)) for k, (r, s) in enumerate(zip(ratio, slope, strict=True))]
     known = recent.exposures
-    rate = [(e + prior.rate_strength * prior.rates[name]) / (known + prior.rate_strength) for e, name in zip(recent.expected, ACTIONS, strict=True)]
+    rate = [
+        (e + prior.rate_strength * prior.rates[name]) / (known + prior.rate_strength)
+        for e, name in zip(recent.expected, ACTIONS, strict=True)
+    ]
     if known > 0.0 and recent.expected[0] <= 0.0:
         rate[0], lift[0] = 0.0, 1.0  # an app that logs no clicks
     bars = Bars(recent.channel, recent.number, tuple(lift), slope, rho, shape, tuple(rate), ())

@@ -1,0 +1,144 @@
+"""`upwell simulate`: the production pool policy in a world of notes whose quality is hidden from it, beside the usual rules.
+
+python -m tools.simulate --world tools/worlds/high.json --seeds 10
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import typer
+
+from config import settings
+from models.pool import Rules, rules
+from tools.mistake import Mistake
+from tools.worlds import plot, usual, world
+from tools.worlds.upwell import Ladder
+
+POLICIES = (*usual.RULES, "upwell")
+FIGURES = (
+    "ces_per_exposure",
+    "rounds_to_500_top5",
+    "top5_ever_500",
+    "wasted_below_median",
+    "precision_promoted",
+    "base_within_24",
+    "capacity_used",
+)
+NEVER = 99.0
+"""stands for a note that never got there, in means of medians"""
+
+Result = dict[str, Any]
+
+
+def simulate(
+    world_path: str | Path,
+    seeds: int | Sequence[int] = 10,
+    policy: str | None = None,
+    made: Rules | None = None,
+    processes: int = 2,
+) -> list[Result]:
+    """Each policy's figures, means over seeds.
+
+    Parameters
+    ----------
+    world_path
+        A JSON file in the format of `tools/worlds/*.json`.
+    seeds
+        A number n (0 to n - 1), or the seeds themselves.
+    policy
+        One of `POLICIES`; None for all, the usual rules first.
+    made
+        Rules of the ladder; those of the settings when absent.
+
+    Raises
+    ------
+    Mistake
+        For an unknown policy, a file that is no world, or no seeds.
+    """
+    if policy is not None and policy not in POLICIES:
+        raise Mistake(f"unknown policy {policy!r}; known: {', '.join(POLICIES)}")
+    spec, chosen = read(world_path), list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not chosen:
+        raise Mistake("--seeds wants at least 1")
+    names = POLICIES if policy is None else (policy,)
+    made = made or configured()
+    known = usual.history(spec) if names != ("upwell",) else None
+    jobs = [(spec, seed, name, made, known) for name in names for seed in chosen]
+    if processes > 1 and len(jobs) > 1:
+        with ProcessPoolExecutor(processes) as pool:
+            reports = list(pool.map(one, jobs))
+    else:
+        reports = [one(job) for job in jobs]
+    return [
+        {"world": spec.name, "policy": name, "seeds": len(chosen)} | means(reports[i * len(chosen) : (i + 1) * len(chosen)])
+        for i, name in enumerate(names)
+    ]
+
+
+def one(job: tuple[world.Spec, int, str, Rules, usual.Known | None]) -> dict[str, float]:
+    """One policy, one seed."""
+    spec, seed, name, made, known = job
+    run = world.World(spec, seed)
+    return usual.RULES[name](run, known) if known is not None and name in usual.RULES else Ladder(run, made).run()
+
+
+def means(reports: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([min(report[name], NEVER) for report in reports])) for name in FIGURES}
+
+
+def read(path: str | Path) -> world.Spec:
+    try:
+        return world.read(path)
+    except ValueError as error:
+        raise Mistake(f"not a world: {error}") from None
+
+
+def configured() -> Rules:
+    """The rules of the settings, as the notes stage makes them."""
+    return rules(msgspec.to_builtins(settings.load().pool))
+
+
+def table(results: Sequence[Result]) -> str:
+    """For people: one line a policy."""
+    wide = max(len(name) for name in POLICIES) + 2
+    head = f"{results[0]['world']}, {results[0]['seeds']} seeds".ljust(wide) + "  ".join(FIGURES)
+    rows = [r["policy"].ljust(wide) + "  ".join(f"{r[name]:.3f}".rjust(len(name)) for name in FIGURES) for r in results]
+    return "\n".join([head, *rows])
+
+
+def drawn(world_path: str | Path, made: Rules | None = None) -> str:
+    """The picture of one run of the production policy, seed 0."""
+    run = world.World(read(world_path), 0)
+    Ladder(run, made or configured()).run()
+    return plot.svg(run)
+
+
+def command(
+    world: Annotated[Path, typer.Option(help="JSON file in the format of tools/worlds/*.json.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Worlds drawn from it.")] = 10,
+    policy: Annotated[str, typer.Option(help="Only this one; default: the usual rules and upwell.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per policy and line.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Write exposures over time of the best, median and worst notes (SVG).")] = None,
+) -> None:
+    """The pool policy in a world of notes whose quality is hidden from it, beside the usual rules.
+
+    Example: upwell simulate --world tools/worlds/high.json --seeds 10
+    """
+    results = simulate(world, seeds, policy or None)
+    print("\n".join(json.dumps(result) for result in results) if as_json else table(results))
+    if plot is not None:
+        plot.write_text(drawn(world), "utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(command)
+    except Mistake as mistake:
+        raise SystemExit(f"upwell simulate: {mistake}") from None
