@@ -183,7 +183,7 @@ def hot(ces: float, exposures: float, base: int, exposed_at: int, half_life_ms: 
 def shrunk_rate(ces: float, exposures: float, base: int, exposed_at: int, half_life_ms: float, rate: float, weight: float) -> float:
     """CES per exposure, both decayed to the last exposure (or the landmark, where that is later), drawn to `rate` with a weight of so
     many exposures."""
-    fade = 2.0 ** (min(base - exposed_at, 0) / half_life_ms)
+    fade = float(2.0 ** (min(base - exposed_at, 0) / half_life_ms))
     return (max(ces, 0.0) * fade + rate * weight) / (max(exposures, 0.0) * fade + weight)
 
 
@@ -324,8 +324,13 @@ class OnePerAuthor:
             return
         score = single(score)
         if at >= 0:
-            there = unpack_place(self.head, at * 12)[1]
-            if there == score and self.authors[at * 8 : at * 8 + 8] == pack_hash(author):
+            same = self.authors[at * 8 : at * 8 + 8] == pack_hash(author)
+            if same and unpack_place(self.head, at * 12)[1] == score:
+                return
+            if same and (not author or index_of(self.shadow, pack_hash(author), 20, 12) < 0):  # nobody waits behind it: it only moves
+                self.take(at)
+                self.show(digest, score, author)
+                self.dirty = True
                 return
             self.succeed(*self.take(at))
         else:

@@ -321,11 +321,10 @@ def act(note: Note, a: int, t: int, d: int, slot: int, src: int, e: bytes, flags
 def expose(note: Note, d: int, e: bytes, flags: int) -> None:
     """What was expected of an exposure; what is no rate counts as not told."""
     if len(e) == EXPECTED_BYTES:
-        rates = expectations(e)
-        if min(rates) >= 0.0 and sum(rates) <= len(PREDICTED):
-            expected = note.expected
-            for k, rate in enumerate(rates):
-                expected[k] += d * rate
+        r0, r1, r2, r3, r4, r5, r6, r7 = expectations(e)
+        if 0.0 <= r0 + r1 + r2 + r3 + r4 + r5 + r6 + r7 <= 8.0:  # no number, or an infinite one, is not
+            s0, s1, s2, s3, s4, s5, s6, s7 = note.expected
+            note.expected = [s0 + d * r0, s1 + d * r1, s2 + d * r2, s3 + d * r3, s4 + d * r4, s5 + d * r5, s6 + d * r6, s7 + d * r7]
             return
     if flags & FOLLOWER:
         note.plain_followers += d
@@ -363,7 +362,7 @@ def evidence_of(note: Note, bars: quality.Bars, rules: Rules) -> quality.Evidenc
     )
 
 
-def looked(note: Note, a: int, rules: Rules) -> bool:
+def looked(note: Note, a: int) -> bool:
     """Evidence of action `a` came: is the note to be looked at? A posterior costs more than all counting, and one exposure in a
     hundred says little. So an exposure weighs 1, a click 4, what is rarer 16, and a note is looked at when the weight since
     the last look passes a share of all its evidence, and exactly where a promise or a quota ends."""
@@ -376,20 +375,17 @@ def rest(note: Note, rules: Rules) -> None:
     counted = note.counted
     total = counted[0] + 4 * counted[1] + 16 * sum(counted[2:])
     note.look = max(rules.look_least, int(rules.look_share * total))
-    note.limit = 0
-    pool = note.pool
-    if pool is not None and pool.state == OPEN:
-        ends = [math.ceil(pool.base), math.ceil(pool.start + rules.pool.tiers[pool.tier].quota)][: 1 if pool.tier == 0 else 2]
-        note.limit = min([end for end in ends if end > counted[0]], default=0)
-
-
-def left(note: Note, made: pool.Rules) -> int:
-    """Exposures the note's tier still wants."""
     place = note.pool
-    if place is None or place.state != OPEN:
+    note.limit = 0
+    if place is not None and place.state == OPEN:
+        note.limit = min([end for end in (math.ceil(place.base), ends(place, rules.pool)) if end > counted[0]], default=0)
+
+
+def ends(place: PoolState, made: pool.Rules) -> int:
+    """The count of organic exposures at which the note's tier ends; 0 outside the tiers."""
+    if place.state != OPEN:
         return 0
-    quota = place.base if place.tier == 0 else place.start + made.tiers[place.tier].quota
-    return max(0, math.ceil(quota) - note.counted[0])
+    return math.ceil(place.base if place.tier == 0 else place.start + made.tiers[place.tier].quota)
 
 
 def look(note: Note, bars: quality.Bars, prior: float, rules: Rules, now: int) -> pool.Move | None:
@@ -451,7 +447,7 @@ def turn(note: Note, now: int, rules: Rules) -> Transition | None:
 
 
 def wants(note: Note) -> bool:
-    """The note may be shown to anybody."""
+    """The note may be shown to everybody."""
     return note.status == PUBLISHED and note.visibility == PUBLIC
 
 

@@ -86,14 +86,14 @@ def test_looks_come_where_they_may_matter() -> None:
     at = []
     for i in range(1, 151):
         act(note, "impression")
-        if notes.looked(note, 0, RULES):
+        if notes.looked(note, 0):
             at.append(i)
             notes.look(note, bars, 0.0, RULES, T)
     assert 100 in at
     assert len(at) < 50
     note.counted[0] = 100_000
     notes.rest(note, RULES)
-    assert not notes.looked(note, ACTIONS.index("like"), RULES)
+    assert not notes.looked(note, ACTIONS.index("like"))
 
 
 @given(st.text(max_size=40), st.integers(0, 40))

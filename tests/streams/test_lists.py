@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_bars_leave_at_most_once_a_minute() -> None:
     bars = [signal for topic, _, signal in side.told if isinstance(signal, Bars)]
     assert [signal.version for signal in bars] == [1, 2, 3, 4]
     times = [signal.t for signal in bars]
-    assert all(later - earlier >= MINUTE for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= MINUTE for earlier, later in itertools.pairwise(times))
     side.fold(Tick(t=START + 60 * MINUTE))
     assert len([1 for _, _, signal in side.told if isinstance(signal, Bars)]) == 4
     fitted = quality.decode_bars(bars[-1].body)

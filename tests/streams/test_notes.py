@@ -205,7 +205,7 @@ def test_a_good_note_climbs_and_a_poor_one_is_stopped_once_its_promise_is_kept()
     good, poor = loop.transitions("good"), loop.transitions("poor")
     assert [move["seq"] for move in good] == list(range(1, len(good) + 1))
     assert (good[1]["from"], good[1]["to"], good[1]["verdict"]) == (0, 1, "promoted")
-    assert good[1]["evidence"]["exposures"] < 100
+    assert good[1]["evidence"]["exposures"] == DEFAULTS.pool.tiers[0].quota
     assert [move["verdict"] for move in poor] == ["entered", "stopped"]
     assert poor[1]["evidence"]["exposures"] == DEFAULTS.pool.tiers[0].quota
     assert hash64("good") in loop.head(f"pool:{good[-1]['to']}")
