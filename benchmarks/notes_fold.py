@@ -8,8 +8,8 @@ with the first line: 100 additions take 2.2 µs on the quiet machine.
 from __future__ import annotations
 
 import argparse
-import gc
 import cProfile
+import gc
 import pstats
 import time
 from typing import Any

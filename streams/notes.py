@@ -386,6 +386,9 @@ class Notes:
                 self.look(part, out, kept)
                 self.tell_all(part, out, kept)
                 self.set_timer(part, out, kept)
+            elif rules.ces[a]:  # an old note that is found again is warm before its share of evidence is new
+                self.tell(part, out, kept, HOT, notes.hot_of(note, rules))
+                self.tell(part, out, kept, POPULARITY, notes.popularity_of(note, rules))
         elif a and rules.points[a] and signal.slot != PAID:
             self.tell(part, out, kept, POPULARITY, notes.popularity_of(note, rules))
 

@@ -431,3 +431,19 @@ def test_bytes_do_not_depend_on_where_frames_are_cut(story: list[Any], size: int
     """One log through the runner, whole and cut at random with next to no cache: the same bytes in the store, the same told."""
     records = records_of(story, size)
     assert asyncio.run(folded(records, None)) == asyncio.run(folded(records, rng))
+
+
+def test_an_old_note_that_is_found_again_is_told_at_once() -> None:
+    """A note with much evidence is judged seldom, but what warms it up reaches its lists with the next like."""
+    loop = Loop(check=False)
+    loop.publish(**FIELDS)
+    loop.act("impression", times=400, rates=AVERAGE)
+    loop.act("like", times=20)
+    loop.pass_time(2_000 * HOUR)
+    before = loop.scores["tag:tea"][hash64("n1")].score
+    loop.state().look = 10_000
+    loop.act("like", times=2)
+    after = loop.scores["tag:tea"][hash64("n1")].score
+    assert before is not None
+    assert after is not None
+    assert after > before + 30
