@@ -137,7 +137,9 @@ class Chaos:
         self.api = Process("api", self.folder / "api", ["api", "--port", str(port)], self.variables, port).start()
         self.http = httpx.Client(base_url=f"http://{self.api.address}", timeout=5)
         for i in range(self.arguments.notes):
-            self.post("/v1/notes", {"note_id": f"n{i}", "author_id": f"a{i % 50}", "tags": [f"t{i % 20}", f"s{i % 7}"], "channel": f"c{i % 5}/x"})
+            self.post(
+                "/v1/notes", {"note_id": f"n{i}", "author_id": f"a{i % 50}", "tags": [f"t{i % 20}", f"s{i % 7}"], "channel": f"c{i % 5}/x"}
+            )
 
     def post(self, path: str, body: Any) -> None:
         """Until it is acknowledged."""
@@ -204,51 +206,66 @@ class Chaos:
     # --------------------------------------------------------------------------------------------------------- faults
 
     def faults(self) -> None:
-        """One after the other, at random instants, until time is up."""
+        """One after the other at random instants: those of the plan, or random ones until time is up."""
         kinds = ["worker"] * 6 + ["store"] * 2 + ["rollback", "stall", "api", "api", "scale"]
         if self.arguments.kafka == "apache":
             kinds += ["broker"] * 2
-        low, high = self.arguments.pause
         end = time.monotonic() + self.arguments.seconds
-        copy_at = 0.0
-        while time.monotonic() < end:
-            if time.monotonic() - copy_at > 6 and not self.cluster:
-                copy, copy_at = self.store.keep(), time.monotonic()
-            time.sleep(self.rng.uniform(low, high))
-            kind = self.rng.choice(kinds)
+        self.copy, self.copied_at = None, 0.0
+        plan = list(self.arguments.plan)
+        while plan or (not self.arguments.plan and time.monotonic() < end):
+            if not self.cluster and time.monotonic() - self.copied_at > 6:
+                self.copy, self.copied_at = self.store.keep(), time.monotonic()
+            time.sleep(self.rng.uniform(*self.arguments.pause))
+            kind = plan.pop(0) if plan else self.rng.choice(kinds)
             if self.arguments.verbose:
                 print(f"{time.strftime('%X')} {kind}", file=sys.stderr, flush=True)
-            node = self.rng.choice(self.cluster.nodes) if self.cluster else self.store
-            if kind == "worker":
-                worker = self.rng.choice(self.workers)
-                worker.kill()
-                time.sleep(self.rng.uniform(0, 1))
-                worker.start()
-            elif kind == "store":
-                node.kill()
-                time.sleep(self.rng.uniform(0.2, 2))
-                node.start()
-            elif kind == "rollback":
-                if self.cluster:
-                    copy = node.keep()
-                    time.sleep(self.rng.uniform(1, 5))
-                node.put_back(copy)
-                copy_at = 0.0
-            elif kind == "stall":
-                worker = self.rng.choice(self.workers)
-                worker.stall()
-                time.sleep(self.settings.kafka.session_timeout_s + 2)
-                worker.resume()
-            elif kind == "api":
-                self.api.kill()
-                self.api.start()
-            elif kind == "scale":
-                extra = Process("extra", self.folder / "extra", ["worker"], self.variables).start()
-                time.sleep(self.rng.uniform(4, 8))
-                extra.stop(10)
-            elif kind == "broker":
-                self.kafka.restart()
+            getattr(self, f"fault_{kind}")()
             self.done[kind] += 1
+        while self.arguments.plan and time.monotonic() < end:
+            time.sleep(0.2)
+
+    def fault_worker(self) -> None:
+        worker = self.rng.choice(self.workers)
+        worker.kill()
+        time.sleep(self.rng.uniform(0, 1))
+        worker.start()
+
+    def fault_store(self) -> None:
+        node = self.node()
+        node.kill()
+        time.sleep(self.rng.uniform(0.2, 2))
+        node.start()
+
+    def fault_rollback(self) -> None:
+        """The store, or one master of the cluster, comes back with older data."""
+        node, copy = self.node(), self.copy
+        if self.cluster:
+            copy = node.keep()
+            time.sleep(self.rng.uniform(1, 5))
+        node.put_back(copy)
+        self.copied_at = 0.0
+
+    def fault_stall(self) -> None:
+        """Longer than the session: the stalled worker is no longer the owner, and does not know it."""
+        worker = self.rng.choice(self.workers)
+        worker.stall()
+        time.sleep(self.settings.kafka.session_timeout_s + 2)
+        worker.resume()
+
+    def fault_api(self) -> None:
+        self.api.restart()
+
+    def fault_scale(self) -> None:
+        extra = Process("extra", self.folder / "extra", ["worker"], self.variables).start()
+        time.sleep(self.rng.uniform(4, 8))
+        extra.stop(10)
+
+    def fault_broker(self) -> None:
+        self.kafka.restart()
+
+    def node(self) -> EmbeddedStore:
+        return self.rng.choice(self.cluster.nodes) if self.cluster else self.store
 
     # ------------------------------------------------------------------------------------------------------ judgement
 
@@ -328,6 +345,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--rate", type=float, default=1_000, help="events a second")
     words.add_argument("--notes", type=int, default=200)
     words.add_argument("--pause", type=float, nargs=2, default=(1.0, 4.0), help="seconds between two faults, at least and at most")
+    words.add_argument("--plan", nargs="*", default=(), help="these faults in this order instead of random ones")
     words.add_argument("--drain", type=float, default=90, help="seconds to wait for the counters at the end")
     words.add_argument("--json", action="store_true")
     words.add_argument("--verbose", action="store_true")

@@ -17,11 +17,12 @@ from config.records import Position, Source
 from config.settings import Settings
 from config.topics import STAGES, full
 from store.base import Store
+from store.lag import slot_stage
 from store.layout import checkpoint_from
 from store.manifest import Manifest, load
 from store.memory import MemoryStore
 from streams import fold
-from streams.engine import make, slot_stage
+from streams.engine import make
 from streams.logs import Logs, client_settings
 from streams.stage import Record
 
@@ -31,7 +32,9 @@ STATEFUL = [stage for stage in STAGES if stage != "intake"]
 def recorded(settings: Settings, topic: str, idle_ms: int = 1_500) -> dict[int, list[Record]]:
     """All records of a topic, by partition; read until nothing more comes."""
     name = full(settings.kafka.prefix, topic)
-    consumer = KafkaConsumer(**client_settings(settings.kafka), auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=200)
+    consumer = KafkaConsumer(
+        **client_settings(settings.kafka), auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=200
+    )
     try:
         partitions = sorted(consumer.partitions_for_topic(name) or ())
         tps = [TopicPartition(name, p) for p in partitions]
@@ -43,7 +46,9 @@ def recorded(settings: Settings, topic: str, idle_ms: int = 1_500) -> dict[int, 
             if not fetched:
                 return read
             for tp, records in fetched.items():
-                read[tp.partition] += [Record(topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers or ())) for r in records]
+                read[tp.partition] += [
+                    Record(topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers or ())) for r in records
+                ]
     finally:
         consumer.close()
 
@@ -149,9 +154,7 @@ async def told_once(settings: Settings, store: Store, stages: Iterable[str]) -> 
     identities = Logs(settings.kafka).all()
     wrong = []
     logs = {topic: recorded(settings, topic) for topic in fold.PACKED}
-    live = {
-        topic: {p: kept(records, decoder(topic)) for p, records in partitions.items()} for topic, partitions in logs.items()
-    }
+    live = {topic: {p: kept(records, decoder(topic)) for p, records in partitions.items()} for topic, partitions in logs.items()}
     for name in stages:
         if name == "intake":
             continue
@@ -174,8 +177,10 @@ async def told_once(settings: Settings, store: Store, stages: Iterable[str]) -> 
                     b = [(position, *plain(notes, signal)) for position, notes, signal in got]  # type: ignore[misc]
                     if a != b:
                         first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-                        wrong.append(f"{name}/{partition} -> {target}/{p}: {len(b)} signals stand, {len(a)} were told; first difference at {first}: "
-                                     f"{b[first : first + 1]} is not {a[first : first + 1]}")
+                        wrong.append(
+                            f"{name}/{partition} -> {target}/{p}: {len(b)} signals stand, {len(a)} were told; first difference at {first}: "
+                            f"{b[first : first + 1]} is not {a[first : first + 1]}"
+                        )
     return wrong
 
 
