@@ -61,7 +61,8 @@ def signals(n: int, notes: int, seed: int) -> list[Any]:
         t = START + int(i * step)
         out.append(NoteAct(n=note, a=kind, t=t, slot=i % 2, src=i % 8, e=RATES if kind == 0 else b""))
         if kind == 0:
-            out.append(NoteServed(n=note, t=t, d=1 if i % 2 else -1))
+            out.append(NoteServed(n=note, t=t, d=-1))
+        out.append(NoteServed(n=int(ranks[i - i % 7]), t=t, d=1))
     return out
 
 

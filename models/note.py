@@ -132,6 +132,8 @@ class Note(msgspec.Struct, array_like=True):
     """log value per exposure and its sd (`models.quality`), when last looked at"""
     prior: float = 0.0
     """log value of a note of the channel nothing is known of, then"""
+    rate: float = 0.0
+    """shrunk CES per exposure at the hot half-life, then"""
     look: int = 0
     """what evidence must still come before the note is looked at again"""
     limit: int = 0
@@ -394,6 +396,7 @@ def look(note: Note, bars: quality.Bars, prior: float, rules: Rules, now: int) -
     evidence = evidence_of(note, bars, rules)
     found = quality.assess(evidence, bars, rules.worth)
     note.quality, note.prior = (found.log, found.sd), prior
+    note.rate = rate_of(note, rules)
     place, move = note.pool, None
     if place is not None and place.state not in (pool.PAUSED, pool.DELETED) and now - place.born <= made.life_hours * HOUR:
         move = pool.judge(place, evidence, bars, made, now, found)

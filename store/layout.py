@@ -48,7 +48,7 @@ NOTE = np.dtype(
         ("heat", "f4", (4,)),  # log2 of engagement points at the half-lives of [notes] heat_half_lives_h, landmark models.lists.EPOCH; -inf: none
         ("quality", "f4", (3,)),  # mean, low, high (90 %): engagement score (CES) per exposure, models.quality; 0 before the first look
         ("score", "f4"),  # placement order inside a tier (models.pool.score); 0 outside
-        ("rate", "f4"),  # shrunk CES per exposure at the hot half-life, as of the last exposure
+        ("rate", "f4"),  # shrunk CES per exposure at the hot half-life, when last looked at
     ]
 )
 """One note as serving sees it."""
@@ -92,6 +92,8 @@ class PartitionState(msgspec.Struct, array_like=True):
     """positions that were dead-lettered as fold_error: every later fold passes them too"""
     settings: str = ""
     """hash of the settings that shaped the fold"""
+    probed: int = 0
+    """sending time of the newest probe applied, epoch ms"""
 
 
 encode_partition = msgspec.msgpack.Encoder().encode

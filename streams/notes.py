@@ -21,7 +21,7 @@ import msgspec
 
 from config.events import ACTIONS
 from config.keys import hash64, note_key
-from config.records import Bars, Evidence, NoteAct, NoteChange, NoteServed, Score, decode_note
+from config.records import Bars, Evidence, NoteAct, NoteChange, NoteServed, Probe, Score, decode_note
 from config.settings import Settings, SettingsError
 from models import lists, pool, quality
 from models import note as notes
@@ -34,9 +34,11 @@ to_json = msgspec.json.Encoder().encode
 
 STANDING = struct.Struct("<BBBBbB2sQQQQff8Qq")
 """`store.layout.NOTE` up to published_at: what only catalogue records and pool moves change."""
-MOVING = struct.Struct("<q14IIIIIqq4f3fff")
-"""The rest of it: what signals change."""
-assert STANDING.size + MOVING.size == NOTE.itemsize
+MOVING = struct.Struct("<q14IIIIIqq4f")
+"""Up to heat: what signals change."""
+JUDGED = struct.Struct("<3fff")
+"""The rest: what only looks and moves change."""
+assert STANDING.size + MOVING.size + JUDGED.size == NOTE.itemsize
 
 POOL_CODE = {
     pool.OPEN: POOL_STATES.index("running"),
@@ -49,7 +51,7 @@ POOL_CODE = {
 ENDS = {"promoted", "held", "stopped", "expired"}
 """Verdicts that end a tier."""
 CROWD = 2**32 - 1
-NOWHERE: tuple[str, ...] = ()
+log2, NONE = math.log2, -math.inf
 
 
 class Kept:
@@ -65,7 +67,7 @@ class Kept:
     def restand(self) -> None:
         """Facts, status or pool have changed: what follows from them is made anew when it is wanted."""
         self.standing: bytes | None = None
-        self.judged: tuple[int, int, int, float, float, float, float] | None = None
+        self.judged: tuple[int, int, int, bytes] | None = None
         self.groups: list[tuple[tuple[str, int], ...] | None] = [None] * 4
         self.author = hash64(self.note.author) if self.note.author else 0
 
@@ -100,43 +102,39 @@ def project(kept: Kept, rules: notes.Rules) -> bytes:
     judged = kept.judged
     if judged is None:
         judged = kept.judged = judge(kept, rules)
-    entered, deadline, ends, mean, low, high, score = judged
+    entered, deadline, ends, tail = judged
     base, heats, half_lives = note.base - lists.EPOCH, note.heats, rules.half_lives
     organic = note.counted[0]
     paid = note.paid[0] if note.paid else 0
     left = ends - organic if ends > organic else 0
+    served = max(0, note.served)
+    h0, h1, h2, h3, _, _ = heats
+    l0, l1, l2, l3 = half_lives
     warm = (
-        warmth(heats[0], base, half_lives[0]),
-        warmth(heats[1], base, half_lives[1]),
-        warmth(heats[2], base, half_lives[2]),
-        warmth(heats[3], base, half_lives[3]),
+        log2(h0) + base / l0 if h0 > 0.0 else NONE,
+        log2(h1) + base / l1 if h1 > 0.0 else NONE,
+        log2(h2) + base / l2 if h2 > 0.0 else NONE,
+        log2(h3) + base / l3 if h3 > 0.0 else NONE,
     )
-    rate = notes.rate_of(note, rules)
     try:
-        return standing + MOVING.pack(
-            note.engaged_at, *note.counts, organic, paid, note.served, left, entered, deadline, *warm, mean, low, high, score, rate
-        )
+        moving = MOVING.pack(note.engaged_at, *note.counts, organic, paid, served, left, entered, deadline, *warm)
     except struct.error:  # a counter out of range: taken back before it was counted
-        counts = [min(max(n, 0), CROWD) for n in (*note.counts, organic, paid, note.served, left)]
-        return standing + MOVING.pack(note.engaged_at, *counts, entered, deadline, *warm, mean, low, high, score, rate)
+        counts = [min(max(n, 0), CROWD) for n in (*note.counts, organic, paid, served, left)]
+        moving = MOVING.pack(note.engaged_at, *counts, entered, deadline, *warm)
+    return standing + moving + tail
 
 
-def warmth(heat: float, base: int, half_life: float) -> float:
-    """log2 of a heat as of EPOCH; none is -inf."""
-    return math.log2(heat) + base / half_life if heat > 0.0 else -math.inf
-
-
-def judge(kept: Kept, rules: notes.Rules) -> tuple[int, int, int, float, float, float, float]:
-    """What only looks and moves change: when the tier was entered and ends, at how many exposures, quality, order of placement."""
+def judge(kept: Kept, rules: notes.Rules) -> tuple[int, int, int, bytes]:
+    """What only looks and moves change: when the tier was entered and ends, at how many exposures; quality, order of placement, rate."""
     note, place = kept.note, kept.note.pool
-    mean = low = high = score = 0.0
+    mean = low = high = 0.0
     if note.quality is not None:
         found = quality.Quality(*note.quality)
         mean, low, high = found.mean, found.low, found.high
+    tail = JUDGED.pack(mean, low, high, notes.placement_of(note, rules) or 0.0, note.rate)
     if place is None:
-        return 0, 0, 0, mean, low, high, score
-    score = notes.placement_of(note, rules) or 0.0
-    return place.entered, pool.next_deadline(place) or 0, notes.ends(place, rules.pool), mean, low, high, score
+        return 0, 0, 0, tail
+    return place.entered, pool.next_deadline(place) or 0, notes.ends(place, rules.pool), tail
 
 
 class NoteFamily:
@@ -338,6 +336,8 @@ class Notes:
         elif kind is Bars:
             part.shared.put(Bar(signal.channel, signal.version, signal.body), self.bounds.channels)
             out.count("bars", "applied")
+        elif kind is Probe:
+            part.probed(signal.at)
 
     def fire(self, part: Part, out: Out, deadline: int, family: str, key: bytes, state: Any) -> None:
         """The time of an unknown note is over, or a pool's window."""
