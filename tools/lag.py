@@ -6,6 +6,7 @@ On the embedded broker an end offset may fall short by the last batch, so the la
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from tools import broker
 from tools.broker import Place
 from tools.mistake import Mistake
 
-READ_S = 2.0
+READ_S = 5.0
 """How long the ages of the oldest unapplied records are looked for."""
 
 
@@ -41,13 +42,19 @@ class Lag(NamedTuple):
     """age of the oldest unapplied record; 0 when there is none"""
 
 
+def stages() -> list[str]:
+    """Stages that this version has. Found without `streams.engine`, which would bring all of Faust along."""
+    return [name for name in STAGES if importlib.util.find_spec(f"streams.{name}") is not None]
+
+
 async def checkpoints(store: Store, prefix: str) -> dict[tuple[str, Place], int]:
     """Offset up to which the store is true, by stage and partition. Raises `Mistake` without a manifest."""
     manifest = await manifests.load(store, prefix)
     if manifest is None:
         raise Mistake(f"the store knows no system {prefix!r}: start `upwell worker` first, or check UPWELL_REDIS and UPWELL_KAFKA__PREFIX")
     slots = {}
-    for stage, topics in STAGES.items():
+    for stage in stages():
+        topics = STAGES[stage]
         for topic in topics:
             # Intake has two input topics, so its slots name the topic too.
             name = f"{stage}.{topic}" if len(topics) > 1 else stage
@@ -70,13 +77,15 @@ async def measure(settings: Settings) -> list[Lag]:
 def told(settings: Settings, applied: Mapping[tuple[str, Place], int]) -> list[Lag]:
     """What the broker says about logs that are applied so far."""
     kafka = settings.kafka
-    topics = sorted({topic for inputs in STAGES.values() for topic in inputs})
-    with broker.consumer(kafka) as consumer:
+    topics = sorted({topic for stage in stages() for topic in STAGES[stage]})
+    # One record of each partition is asked for, not a megabyte.
+    with broker.consumer(kafka, max_partition_fetch_bytes=65_536) as consumer:
         logs = broker.places(consumer, kafka, topics)
         starts, ends = consumer.beginning_offsets(list(logs)), consumer.end_offsets(list(logs))
         committed = committed_offsets(settings)
         rows = []
-        for stage, inputs in STAGES.items():
+        for stage in stages():
+            inputs = STAGES[stage]
             for tp, place in logs.items():
                 if place.topic in inputs:
                     checkpoint = applied.get((stage, place))
@@ -101,8 +110,8 @@ def committed_offsets(settings: Settings) -> dict[tuple[str, Place], int]:
     """What the groups committed to Kafka; empty where the broker does not tell."""
     prefix, found = settings.kafka.prefix, {}
     with broker.admin(settings.kafka) as admin:
-        for stage, inputs in STAGES.items():
-            name = group(prefix, stage)
+        for stage in stages():
+            name, inputs = group(prefix, stage), STAGES[stage]
             try:
                 offsets = admin.list_group_offsets({name: None})[name]
             except (KafkaError, KeyError, ValueError, TypeError):

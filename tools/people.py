@@ -78,7 +78,7 @@ def feed_table(answer: dict[str, Any]) -> Table:
             (item.get("title") or "")[:40],
             " ".join(item.get("tags") or [])[:40],
             ("pool " if item.get("pool") else "") + (item.get("source") or ""),
-            "; ".join(map(words, item.get("reasons") or [])),
+            "; ".join(map(words, (item.get("reasons") or [])[:2])),
         )
     return table
 

@@ -8,7 +8,6 @@ A part that dies is started again. Broker and store start empty together, since 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -22,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import load
-from config.topics import STAGES
 from tools import topics
+from tools.lag import stages
 from tools.mistake import Mistake
 from tools.parts import EmbeddedBroker, EmbeddedStore, Part, die_with_parent, free_port, listening
 from tools.watch import Moves, Summary
@@ -187,8 +186,7 @@ class Up:
     def wait_until_ready(self) -> None:
         """The API says so, and every stage has its partitions."""
         self.wait_for("/readyz", "the API did not become ready", READY_S)
-        # Not `streams.engine.available`, which would bring all of Faust into this process.
-        wanted = sum(importlib.util.find_spec(f"streams.{stage}") is not None for stage in STAGES)
+        wanted = len(stages())
         deadline = time.monotonic() + READY_S
         while Summary.total(self.metrics(), "upwell_rebalances_total") < wanted:
             self.watch_start(deadline, "the worker did not become ready")

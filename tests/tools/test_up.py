@@ -67,7 +67,7 @@ class Running:
 
     def child(self, *words: str) -> int:
         """The process whose command line holds all the words."""
-        [found] = [pid for pid in self.children() if all(word in command(pid) for word in words)]
+        [found] = [pid for pid in self.children() if all(word in " ".join(command(pid)) for word in words)]
         return found
 
 
@@ -130,7 +130,7 @@ def test_everything_comes_up_restarts_what_dies_and_ends_on_ctrl_c(running: Runn
     asked(f"{api}/v1/notes", {"note_id": "n1", "author_id": "ann", "tags": ["soup"]})
     assert asked(f"{api}/v1/events", {"type": "like", "user_id": "u", "note_id": "n1"})["accepted"] == 1
 
-    os.kill(running.child("upwell", "worker"), signal.SIGKILL)
+    os.kill(running.child("-m upwell worker"), signal.SIGKILL)
     running.until("worker was killed by signal 9; starting it again")
     asked(f"{api}/v1/events", {"type": "like", "user_id": "u2", "note_id": "n1"})
     deadline = time.monotonic() + 60
@@ -145,7 +145,7 @@ def test_everything_comes_up_restarts_what_dies_and_ends_on_ctrl_c(running: Runn
     assert second.returncode == 1
     assert "already runs" in second.stderr
 
-    os.kill(running.child("--appendonly"), signal.SIGKILL)
+    os.kill(running.child("valkey-server"), signal.SIGKILL)
     running.until("the store died. Broker and store keep everything in memory")
     running.until("ready again")
     assert asked(f"{api}/readyz")["status"] == "ready"
