@@ -59,6 +59,17 @@ class Tick(Signal, tag=0):
     """effective time, epoch ms"""
 
 
+class Probe(Signal, tag=9):
+    """A heartbeat of the API, in any log: shows how old what the store shows is, and changes nothing (docs/decisions/0008)."""
+
+    t: int = 0
+    """always 0: it moves no clock"""
+    k: int = 0
+    """its number: it passes partition `k` (modulo their count) of every log"""
+    at: int = 0
+    """when it was sent, epoch ms of the sender's wall clock"""
+
+
 # ---------------------------------------------------------------------------------------------------------------- by-user
 
 
@@ -203,7 +214,7 @@ class Erase(Signal, tag=5):
     id: int = 0
 
 
-UserSignal = Tick | Act | Served | Personalize | Forget | Erase
+UserSignal = Tick | Probe | Act | Served | Personalize | Forget | Erase
 
 # ---------------------------------------------------------------------------------------------------------------- by-note
 
@@ -270,7 +281,7 @@ class Bars(Signal, tag=4):
     """encoded `models.quality` bars"""
 
 
-NoteSignal = Tick | NoteChange | NoteAct | NoteServed | Bars
+NoteSignal = Tick | Probe | NoteChange | NoteAct | NoteServed | Bars
 
 # ---------------------------------------------------------------------------------------------------------------- by-list
 

@@ -344,6 +344,10 @@ class Partition:
             heapq.heappush(self.heap, item)
         return due
 
+    def probed(self, at: int) -> None:
+        """A probe came through; late or repeated ones change nothing."""
+        self.state.probed = max(self.state.probed, at)
+
     # -------------------------------------------------------------------------------------------------------- planning
 
     def feed(self, records: Iterable[Record]) -> None:
@@ -508,9 +512,10 @@ class Partition:
                         mark = state.marks.get(source.name)
                         if mark is None or end > mark:
                             state.marks[source.name] = (end.offset, end.index, end.step)
-                    if self.timed and appended > state.appended:
-                        state.appended = appended
-                    self.folded.append(appended)
+                    if appended:
+                        if self.timed and appended > state.appended:
+                            state.appended = appended
+                        self.folded.append(appended)
                     self.offset, self.index, self.step = record.offset + 1, 0, 0
                     self.done_steps += 1
                 else:
@@ -536,7 +541,8 @@ class Partition:
             self.index = index
             if not (watched and self.passed_over(Position(offset, index, 0))):
                 fold(self, out, signals[index], None)
-        self.folded.append(appended)
+        if appended:
+            self.folded.append(appended)
         self.done_steps += len(signals) or 1
         self.offset, self.index = offset + 1, 0
 

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from config import probe
 from config.decode import AHEAD_MS, Rejected
 from config.events import TRAFFIC, TYPES, Event, EventRules, decode_events, id_of, user_of
 from config.keys import hash64
 from config.notes import Note, decode_notes, deleted_note, patch_of
 from config.notes import id_of as note_change_id
-from config.records import Act, Extra, Facts, NoteChange, Personalize
+from config.records import Act, Extra, Facts, NoteChange, Personalize, Probe
 from config.settings import Settings, digest
 from streams.dead import RETRIED
 from streams.stage import Batch, Family, Out, Part, Record, StateKey
@@ -73,9 +74,14 @@ class Intake:
     def decode(self, record: Record) -> Batch:
         """A public record, split: the places of its array in order, and the notes of a batched impression one by one."""
         signals: list[Any] = self.changes(record) if record.topic == "notes" else self.acts(record)
-        return Batch(signals, appended=record.timestamp)
+        beat = len(signals) == 1 and type(signals[0]) is Probe
+        return Batch(signals, appended=0 if beat else record.timestamp)
 
     def acts(self, record: Record) -> list[Any]:
+        if record.key == probe.USER:
+            beat = probe.probe_of(record.value or b"")
+            if beat is not None:
+                return [beat]
         if record.value is None:
             return [Rejected("not_json", "an empty record")]
         appended = record.timestamp
@@ -158,6 +164,9 @@ class Intake:
         elif kind is Switch:
             out.tell("by-user", hash64(signal.signal.u), signal.signal)
             out.count("settings", "applied")
+        elif kind is Probe:
+            out.tell("by-user", signal.k, signal)
+            out.count("probe", "applied")
         else:
             out.dead(signal.code, signal.message, signal.index)
             # Only known names become labels: the outside must not make time series.

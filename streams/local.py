@@ -15,11 +15,12 @@ from config.records import START, Position, Source
 from config.settings import Settings
 from config.topics import STAGES, TOPICS, full
 from store.base import Store
+from store.lag import slot_stage
 from store.layout import checkpoint_bytes
 from store.manifest import Manifest, create
 from store.memory import MemoryStore
 from streams import fold
-from streams.engine import available, make, slot_stage
+from streams.engine import available, make
 from streams.stage import Record, Stage
 
 LOG = "local"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ import structlog
 from config import metrics
 from config.records import Position
 from store.base import Store, StoreError
+from store.lag import Trail
 from store.layout import checkpoint_from
 from streams import fold
 from streams.stage import Record
@@ -85,7 +86,9 @@ class Owner:
         self.last_commit = 0.0
         self.seconds = {part: metrics.FRAME_SECONDS.labels(self.stage, part) for part in ("fold", "commit")}
         self.to_state = metrics.EVENT_TO_STATE.labels(self.stage)
-        self.watermark = metrics.WATERMARK.labels(self.stage, str(part.partition))
+        self.arrivals: deque[tuple[int, int, int]] = deque()
+        """first offset, end, and the first record's time stamp (ms) of each frame that is not wholly applied"""
+        self.trail = Trail()
         self.counted: dict[tuple[str, str], Any] = {}
 
     # -------------------------------------------------------------------------------------------------------- beginning
@@ -150,6 +153,39 @@ class Owner:
         if epoch is None:
             raise asyncio.CancelledError
         self.epoch = epoch
+
+    # -------------------------------------------------------------------------------------------------------------- lag
+
+    def arrived(self, frame: Frame) -> None:
+        """A frame is about to be queued: from now on it is known how old its records are."""
+        if frame.records:
+            first, arrivals = frame.records[0], self.arrivals
+            while arrivals and arrivals[-1][0] >= first.offset:
+                arrivals.pop()
+            arrivals.append((first.offset, frame.end, first.timestamp))
+            self.highwater = max(frame.highwater, frame.end)
+
+    def ends_at(self, end: int) -> None:
+        """The broker was asked where the log ends: so that a consumer that is stuck shows."""
+        self.trail.saw(end, self.wall())
+        self.highwater = max(self.highwater, end)
+
+    @property
+    def applied(self) -> int | None:
+        """Offset up to which the store is true; None before the beginning."""
+        return checkpoint_from(self.part.checkpoint)[1][0] if self.begun and self.part.checkpoint else None
+
+    def lag(self) -> tuple[int, float]:
+        """Records that are not applied, and the age in seconds of the oldest of them (of its frame's first)."""
+        applied, arrivals = self.applied, self.arrivals
+        if applied is None or applied >= self.highwater:
+            return 0, 0.0
+        while arrivals and arrivals[0][1] <= applied:
+            arrivals.popleft()
+        self.trail.applied(applied)
+        now = self.wall()
+        age = max(0.0, now - arrivals[0][2] / 1000) if arrivals else self.trail.oldest(applied, now)
+        return self.highwater - applied, age
 
     # ------------------------------------------------------------------------------------------------------------ work
 
@@ -224,7 +260,7 @@ class Owner:
             for r in frame.records
             if r.offset >= fed
         )
-        self.fed, self.highwater = frame.end, max(frame.highwater, frame.end)
+        self.fed = frame.end
         metrics.FRAME_RECORDS.observe(len(frame.records))
         while part.waiting:
             started = time.perf_counter()
@@ -244,7 +280,6 @@ class Owner:
         self.seconds["commit"].observe(time.perf_counter() - started)
         for appended in piece.appended:
             self.to_state.observe(max(0.0, now - appended / 1000))
-        self.watermark.set(self.part.state.clock / 1000)
         self.export_counts()
 
     def export_counts(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 
-from config.records import Packed, Position, Signal, Source
+from config.records import Packed, Position, Probe, Signal, Source
 
 StateKey = tuple[str, bytes]
 """(family, key)"""
@@ -46,6 +46,7 @@ class Batch(NamedTuple):
     end: Position | None = None
     base: int = 0
     appended: int = 0
+    """append time of the public record, epoch ms; 0: of no matter"""
     table: Any = None
     """the record's table of notes, handed to `reads` and `fold`"""
 
@@ -105,6 +106,9 @@ class Part(Protocol):
     facts: Mapping[int, Any]
     """note hash -> `Facts`, for stages whose `lookups` asked"""
 
+    def probed(self, at: int) -> None:
+        """A probe that was sent at `at` (epoch ms) came through."""
+
 
 class Stage(Protocol):
     name: ClassVar[str]
@@ -142,8 +146,10 @@ class Reject(Exception):
 
 
 def packed_batch(packed: Packed, notes: Any, signals: Sequence[Signal]) -> Batch:
-    """The batch of an internal record."""
-    return Batch(signals, packed.source, Position(*packed.first), Position(*packed.end), packed.base, packed.appended, notes)
+    """The batch of an internal record. One that holds nothing but probes has no append time: they must not make a quiet log look live."""
+    probes = bool(signals) and type(signals[0]) is Probe and all(type(signal) is Probe for signal in signals)
+    appended = 0 if probes else packed.appended
+    return Batch(signals, packed.source, Position(*packed.first), Position(*packed.end), packed.base, appended, notes)
 
 
 __all__ = ["Batch", "Family", "Out", "Part", "Record", "Reject", "Stage", "StateKey", "msgspec", "packed_batch"]

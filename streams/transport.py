@@ -10,6 +10,7 @@ Faust's: group membership, assignment, rebalancing, supervision. The consumer th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 log = structlog.get_logger("upwell.transport")
+
+ENDS_S = 5.0
+"""What asking for the logs' ends may take; it is asked once a second."""
 
 
 class Frame(NamedTuple):
@@ -107,6 +111,17 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
             start = (await consumer.beginning_offsets([ours]))[ours]
             end = (await consumer.end_offsets([ours]))[ours]
             return LogBounds(start, end)
+
+        return await self.call_thread(go)
+
+    async def ends(self, tps: Iterable[TP]) -> Mapping[TP, int]:
+        """Where the logs end. Raises `KafkaError`, `TimeoutError`."""
+        asked = [driver.ensure_aiokafka_TP(tp) for tp in tps]
+
+        async def go() -> Mapping[TP, int]:
+            async with asyncio.timeout(ENDS_S):
+                found = await self._ensure_consumer().end_offsets(asked)
+            return {TP(tp.topic, tp.partition): end for tp, end in found.items()}
 
         return await self.call_thread(go)
 

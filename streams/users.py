@@ -41,6 +41,7 @@ from config.records import (
     NoteServed,
     Pair,
     Personalize,
+    Probe,
     Served,
     Shown,
     decode_user,
@@ -162,7 +163,10 @@ class Users:
 
     def fold(self, part: Part, out: Out, signal: Any, table: Any, *states: Any) -> None:
         if not states:
-            return  # a tick
+            if type(signal) is Probe:
+                part.probed(signal.at)
+                out.tell("by-note", signal.k, Probe(0, 0, 0, 0, signal.k, signal.at))
+            return  # or a tick
         (user,) = states
         kind = type(signal)
         if signal.t < user.hot.erased_before:
