@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,9 +17,12 @@ from fastapi import FastAPI
 from config import metrics
 from config.settings import Settings, SettingsError
 from serving.edge import Edge
+from serving.ops.watch import Watch
+from serving.heart import Heart
+from serving.lag import KafkaLogs, Lag
 from serving.problems import install
 from serving.producer import KafkaProducer, Producer
-from serving.routes import collect, feeds, health, notes, pools, schema, users
+from serving.routes import collect, feeds, health, notes, pages, pools, schema, users
 from serving.service import Service
 from store.base import Store
 from store.open import open_store
@@ -46,11 +50,18 @@ def create_app(
 ) -> FastAPI:
     """The application. Store and producer are those of the settings unless given."""
     service = Service(settings, store or open_store(settings), producer or KafkaProducer(settings), wall)
+    if producer is None:
+        lag = Lag(settings, service.store, service.snapshot, KafkaLogs(settings.kafka), wall)
+        service.background += [lag.run, Heart(settings.api.probe_s, service.producer, service.snapshot, lag.probed, wall).run]
+    watch = Watch(service, release())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.start()
+        watching = asyncio.create_task(watch.run()) if settings.api.ops_page else None
         yield
+        if watching is not None:
+            watching.cancel()
         await service.stop()
 
     metrics.BUILD.info({"version": release(), "part": "api"})
@@ -62,9 +73,14 @@ def create_app(
         redirect_slashes=False,
         license_info={"name": "Apache-2.0"},
     )
-    app.state.service = service
+    app.state.service, app.state.watch = service, watch
     for router in ROUTERS:
         app.include_router(router)
+    for wanted, router in ((settings.api.ops_page, pages.ops), (settings.api.demo_page, pages.demo)):
+        if wanted:
+            app.include_router(router)
+    if settings.api.ops_page or settings.api.demo_page:
+        app.include_router(pages.web)
     install(app)
     app.add_middleware(Edge, keys=settings.api.keys, body_bytes=settings.api.body_bytes)
     return app

@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from config import metrics
 from serving.problems import MEDIA_TYPE, Problem, problem_body
 
-OPEN = ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/redoc")
-"""Paths that need no key: probes and scrapers have none, and the documents are no secret."""
+OPEN = ("/", "/ops", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/redoc")
+"""Paths that need no key: probes and scrapers have none, and the documents and pages are no secret."""
+OPEN_BELOW = "/web/"
 
 _TRACE = re.compile(rb"[\x21-\x7e]{1,128}").fullmatch
 
@@ -65,7 +66,7 @@ class Edge:
             await send(message)
 
         try:
-            if self.keys and not self.allowed(key) and scope["path"] not in OPEN:
+            if self.keys and not self.allowed(key) and scope["path"] not in OPEN and not scope["path"].startswith(OPEN_BELOW):
                 await refuse(answer, 401, "unauthorized", "X-API-Key is missing or wrong")
             elif length and (not length.isdigit() or int(length) > self.body_bytes):
                 await refuse(answer, 413, "too_large", f"a request has at most {self.body_bytes} bytes")

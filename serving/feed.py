@@ -36,7 +36,7 @@ from serving.stages import Ask, Candidates, EarlyFilter, Filter, Page, Placed, Q
 from serving.text import facts_from, text_from
 from serving.viewer import NO_TASTE, PARTS, viewer_from
 from store.base import Store, StoreError
-from store.layout import HEAD, NOTE, head_from, notes_from
+from store.layout import HEAD, NOTE, heads_from, notes_from
 
 log = structlog.get_logger("serving.feed")
 
@@ -160,19 +160,18 @@ class Feed:
 
     def gather(self, asks: Sequence[Ask], of: Sequence[int], heads: Sequence[bytes | None]) -> Candidates:
         """The heads as one set of candidates."""
-        columns = [head_from(value)["hash"] for value in heads]
-        sizes = np.array([column.size for column in columns], np.intp)
-        if not sizes.sum():
+        found, counted = heads_from(heads)
+        if not found.size:
             return Candidates(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.bool_))
         brought = [0] * len(SOURCES)
-        for source, size in zip(of, sizes.tolist(), strict=True):
+        for source, size in zip(of, counted, strict=True):
             brought[source] += size
         for source, size in enumerate(brought):
             if size:
                 self.candidates[SOURCES[source]].inc(size)
+        sizes = np.array(counted, np.intp)
         ask = np.repeat(np.arange(len(asks)), sizes)
         places = np.arange(ask.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        found = np.concatenate(columns)
         order = np.argsort(found, kind="stable")
         found = found[order]
         first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,16 +53,19 @@ class Service:
         self.event_rules = EventRules(settings.events.aliases, settings.events.max_record_bytes)
         self.settings_hash = digest(settings.feed, settings.interest)
         self.stopping = False
-        self._refreshing: asyncio.Task[None] | None = None
+        self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self.snapshot.run]
+        """runs as long as the service does"""
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         await asyncio.gather(self.producer.start(), self.snapshot.refresh())
-        self._refreshing = asyncio.get_running_loop().create_task(self.snapshot.run())
+        self._tasks = [asyncio.get_running_loop().create_task(work()) for work in self.background]
 
     async def stop(self) -> None:
         self.stopping = True
-        if self._refreshing is not None:
-            self._refreshing.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.producer.stop()
         await self.store.close()
 

@@ -36,16 +36,13 @@ def place(
         whether places are reserved for pool notes on this surface
     """
     order = np.argsort(-scored.score, kind="stable")  # candidates ascend by hash: ties break by id
-    wanted = query.n
-    reserved = reserved_places(wanted, rules.pool_share, rng) if pools else []
-    drawn: list[Placed] = []
-    if reserved:
-        drawn = draw(candidates, notes, scored, len(reserved), rules.pool_temperature, rng)
-    taken = {placed.row for placed in drawn}
-    head = order[: LOOK * wanted + len(taken)].tolist()
-    ranked = [Placed(row, RANKED, 1.0) for row in head if row not in taken]
-    authors: npt.NDArray[Any] = notes["author"]
-    return merge(ranked, drawn, set(reserved), wanted, authors), order
+    reserved = reserved_places(query.n, rules.pool_share, rng) if pools else []
+    drawn = draw(candidates, notes, scored, len(reserved), rules.pool_temperature, rng) if reserved else []
+    taken = {row for row, _ in drawn}
+    head: list[int] = order[: LOOK * query.n + len(taken)].tolist()
+    ranked = [row for row in head if row not in taken] if taken else head
+    authors: list[int] = notes["author"].tolist()
+    return merge(ranked, drawn, set(reserved), query.n, authors), order
 
 
 def reserved_places(n: int, share: float, rng: np.random.Generator) -> list[int]:
@@ -58,43 +55,51 @@ def reserved_places(n: int, share: float, rng: np.random.Generator) -> list[int]
 
 def draw(
     candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, count: int, temperature: float, rng: np.random.Generator
-) -> list[Placed]:
-    """Up to `count` notes that run in a pool and want exposures beyond those under way."""
-    needs = notes["quota"].astype(np.int64) - notes["served"]
-    rows = np.flatnonzero(((candidates.sources & FROM_POOL) != 0) & (notes["pool"] == RUNNING) & (needs > 0))
-    if not rows.size:
+) -> list[tuple[int, float]]:
+    """Up to `count` rows of notes that run in a pool and want exposures beyond those under way, each with its propensity."""
+    rows = np.flatnonzero(((candidates.sources & FROM_POOL) != 0) & (notes["pool"] == RUNNING) & (notes["quota"] > notes["served"]))
+    n = rows.size
+    if not n:
         return []
-    placement = notes["score"][rows].astype(np.float64)
-    spread = placement.std()
-    utility = scored.own[rows] + (placement - placement.mean()) / (spread if spread > 0.0 else 1.0)
-    utility = np.clip(utility / max(temperature, 1e-3), -30.0, 30.0)
-    keys = utility - np.log(-np.log(np.maximum(rng.random(rows.size), 1e-300)))
+    placement = notes["score"][rows]
+    placement = placement - placement.sum() / n
+    spread = float(np.sqrt(np.dot(placement, placement) / n))
+    utility = (scored.own[rows] + placement / (spread or 1.0)).astype(np.float64) / max(temperature, 1e-3)
+    utility -= utility.max()
+    keys = utility - np.log(rng.standard_exponential(n))
     picked = np.argsort(-keys, kind="stable")[:count]
-    mass = np.exp(utility - utility.max())
-    left = mass.sum()
+    mass = np.exp(utility)
+    left = float(mass.sum())
     drawn = []
-    for i in picked.tolist():
-        drawn.append(Placed(int(rows[i]), POOL, min(1.0, float(mass[i] / left)) if left > 0.0 else 1.0))
-        left -= mass[i]
+    for row, m in zip(rows[picked].tolist(), mass[picked].tolist(), strict=True):
+        drawn.append((row, min(1.0, m / left) if left > m else 1.0))
+        left -= m
     return drawn
 
 
-def merge(ranked: Sequence[Placed], drawn: Sequence[Placed], reserved: set[int], n: int, authors: npt.NDArray[Any]) -> list[Placed]:
-    """One row of places; a queue that is empty leaves its places to the other."""
-    best, pool = list(ranked), list(drawn)
+def merge(ranked: list[int], drawn: list[tuple[int, float]], reserved: set[int], n: int, authors: Sequence[int]) -> list[Placed]:
+    """One row of places; a queue that is empty leaves its places to the other. Nobody follows himself while anybody else is left."""
+    propensities = dict(drawn)
+    pool = [row for row, _ in drawn]
     placed: list[Placed] = []
-    before = None
-    while len(placed) < n and (best or pool):
-        queue = pool if pool and (len(placed) in reserved or not best) else best
-        at = next((i for i, p in enumerate(queue) if authors[p.row] != before), None)
-        if at is None:  # all that is left here is of the author before: the other queue may know another
-            other = best if queue is pool else pool
-            at = next((i for i, p in enumerate(other) if authors[p.row] != before), None)
-            queue, at = (other, at) if at is not None else (queue, 0)
-        chosen = queue.pop(at)
-        placed.append(chosen)
-        before = authors[chosen.row]
+    before = -1
+    while len(placed) < n and (ranked or pool):
+        queue, other = (pool, ranked) if pool and (len(placed) in reserved or not ranked) else (ranked, pool)
+        at = another(queue, before, authors)
+        if at < 0 and (elsewhere := another(other, before, authors)) >= 0:
+            queue, at = other, elsewhere
+        row = queue.pop(max(at, 0))
+        placed.append(Placed(row, POOL, propensities[row]) if queue is pool else Placed(row, RANKED, 1.0))
+        before = authors[row]
     return placed
+
+
+def another(queue: Sequence[int], before: int, authors: Sequence[int]) -> int:
+    """The first place of `queue` whose note is not by the author `before`; -1 when there is none."""
+    for at, row in enumerate(queue):
+        if authors[row] != before:
+            return at
+    return -1
 
 
 def passed_over(
@@ -105,6 +110,6 @@ def passed_over(
     rest = [row for row in order[:among].tolist() if row not in shown]
     if len(rest) <= count:
         return [(row, 1.0) for row in rest]
-    picked = rng.choice(len(rest), count, replace=False, shuffle=False).tolist()
+    picked = np.argpartition(rng.random(len(rest)), count)[:count].tolist()
     weight = len(rest) / count
     return [(rest[i], weight) for i in sorted(picked)]

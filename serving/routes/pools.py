@@ -12,6 +12,7 @@ from models.note import decode_tallies
 from serving.problems import documented
 from serving.routes.reading import answer, service_of
 from serving.routes.shapes import POOLS
+from serving.service import Service
 
 router = APIRouter(tags=["pools"])
 RESPONSES: dict[int | str, dict[str, Any]] = {200: {"description": "all tiers", "content": {"application/json": {"schema": POOLS}}}}
@@ -21,7 +22,11 @@ RESPONSES |= documented(401, 503)
 @router.get("/v1/pools", summary="The traffic pools", responses=RESPONSES, response_class=Response)
 async def pools(request: Request) -> Response:
     """By tier: its quota, the notes running in it now; and of stays that ended, their exposures and how they ended."""
-    service = service_of(request)
+    return answer({"tiers": await totals(service_of(request))})
+
+
+async def totals(service: Service) -> list[dict[str, Any]]:
+    """All partitions' tallies by tier."""
     tiers = service.settings.pool.tiers
     totals = [[0] * 5 for _ in tiers]
     for value in await service.read(service.keys.pools):
@@ -29,8 +34,7 @@ async def pools(request: Request) -> Response:
             for i, n in enumerate(msgspec.structs.astuple(tally)):
                 total[i] += n
     names = ("notes", "exposures", "promoted", "held", "stopped")
-    told = [
+    return [
         {"tier": i, "name": tier.name, "quota": tier.quota, **dict(zip(names, total, strict=True))}
         for i, (tier, total) in enumerate(zip(tiers, totals, strict=True))
     ]
-    return answer({"tiers": told})

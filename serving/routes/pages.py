@@ -1,0 +1,115 @@
+"""The two pages, and what they are made of: files of `serving/web`, served as they are, under headers that let nothing else in.
+
+The pages hold no data: they ask the API for it, with a key where keys are configured. So the files themselves need none.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from serving.ops.watch import Watch
+from serving.problems import Problem, documented
+
+WEB = Path(__file__).parent.parent / "web"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "img-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Asked for again every time and answered with 304: a new release is seen at once.
+    "Cache-Control": "no-cache",
+}
+
+COVERS = HEADERS | {"Content-Security-Policy": HEADERS["Content-Security-Policy"].replace("img-src 'self'", "img-src 'self' https:")}
+"""For the demo page alone: a note's own cover may stand on another host."""
+
+
+class File(NamedTuple):
+    body: bytes
+    media_type: str
+    tag: str
+
+
+@lru_cache
+def files() -> dict[str, File]:
+    """Everything in the folder, by name; nothing else can be asked for."""
+    found = {}
+    for path in sorted(WEB.iterdir()):
+        if path.suffix in TYPES:
+            body = path.read_bytes()
+            found[path.name] = File(body, TYPES[path.suffix], f'"{sha256(body).hexdigest()[:20]}"')
+    return found
+
+
+def page(request: Request, name: str, headers: dict[str, str]) -> Response:
+    file = files().get(name)
+    if file is None:
+        raise Problem(404, "not_found", "Not Found")
+    told = {**headers, "ETag": file.tag}
+    if request.headers.get("if-none-match") == file.tag:
+        return Response(status_code=304, headers=told)
+    return Response(file.body, headers=told, media_type=file.media_type)
+
+
+web = APIRouter(include_in_schema=False)
+demo = APIRouter(include_in_schema=False)
+ops = APIRouter(tags=["operation"])
+
+
+@web.get("/web/{name}")
+async def part(request: Request, name: str) -> Response:
+    """A script, a style sheet or a picture."""
+    if name.endswith(".html"):
+        raise Problem(404, "not_found", "Not Found")
+    return page(request, name, HEADERS)
+
+
+@demo.get("/")
+async def demo_page(request: Request) -> Response:
+    """The feed of one person, with what moves behind it."""
+    return page(request, "demo.html", COVERS)
+
+
+@ops.get("/ops", include_in_schema=False)
+async def ops_page(request: Request) -> Response:
+    """How the system is."""
+    return page(request, "ops.html", HEADERS)
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "everything the page shows", "content": {"application/json": {"schema": {"type": "object"}}}},
+    **documented(401, 503),
+}
+
+
+@ops.get("/ops/data", summary="What the page /ops shows", responses=RESPONSES, response_class=Response)
+async def ops_data(request: Request) -> Response:
+    """Lag and freshness by partition with their last hour, events, dead letters, timings, pools, model, feeds, workers, and what is wrong.
+
+    Looked at every few seconds in the background and told as it was then. For pages and people: fields may be added and moved.
+    """
+    watch: Watch = request.app.state.watch
+    if not watch.body:
+        raise Problem(503, "not_ready", "nothing was looked at yet", {"Retry-After": "1"})
+    return Response(watch.body, 200, {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}, "application/json")
