@@ -31,9 +31,17 @@ LAG_SECONDS = Gauge(
 CHECKPOINT_OFFSET = Gauge("upwell_checkpoint_offset", "Offset up to which the state is true.", ("group", "topic", "partition"))
 LOG_END_OFFSET = Gauge("upwell_log_end_offset", "End of the log.", ("group", "topic", "partition"))
 WATERMARK = Gauge("upwell_watermark_timestamp_seconds", "A partition's clock: the highest effective time seen.", ("stage", "partition"))
+PROBE_AGE = Gauge(
+    "upwell_probe_age_seconds",
+    "Age of the newest probe that the store shows, of those sent once a second through every partition: how old what readers see is.",
+    ("stage", "partition"),
+)
 FRAME_RECORDS = Histogram("upwell_frame_records", "Records of one frame.", buckets=SIZES)
 FRAME_SECONDS = Histogram(
-    "upwell_frame_seconds", "Time of one frame by what it was spent on: decode, read, fold, produce, commit.", ("stage", "part"), buckets=QUICK
+    "upwell_frame_seconds",
+    "Time of one frame by what it was spent on: decode, read, fold, produce, commit.",
+    ("stage", "part"),
+    buckets=QUICK,
 )
 CHECKPOINT_CONFLICTS = Counter("upwell_checkpoint_conflicts", "Writes refused since the checkpoint was another's.")
 REWINDS = Counter("upwell_rewinds", "Seeks back to the store's checkpoint after a hole or a conflict.")

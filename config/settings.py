@@ -169,7 +169,23 @@ class Api(Section, frozen=True):
     body_bytes: int
     produce_timeout_s: float
     slates_in_flight: int
+    probe_s: float
+    stale_s: float
     drain_s: float
+    ops_page: bool
+    demo_page: bool
+
+
+class Ops(Section, frozen=True):
+    sample_s: float
+    worker_silent_s: float
+    lag_s: float
+    fresh_s: float
+    dead_rate: float
+    feed_p99_ms: float
+    degraded_share: float
+    error_share: float
+    model_age_s: float
 
 
 class Notes(Section, frozen=True):
@@ -256,6 +272,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interest: Interest
     feed: Feed
     api: Api
+    ops: Ops
     notes: Notes
     lists: Lists
     pool: Pool
