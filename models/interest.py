@@ -148,6 +148,7 @@ class Interests:
         self.default = logit_of(rules.default_rate)
         self.names = lru_cache(65_536)(self._names)
         """what of a note has weights; cached, since the same notes come all the time"""
+        self.short_rate, self.long_rate, self.passed = rules.short_rate, rules.long_rate, rules.passed_tags * WIDTH
         self.smallest = min(rules.tags, rules.authors, rules.channels) * WIDTH
         self.tag_share = tuple(1.0 / sqrt(max(n, 1)) for n in range(rules.note_tags + 1))
 
@@ -163,12 +164,13 @@ class Interests:
 
     def settle(self, hot: Hot, t: int) -> tuple[float, float]:
         """`growth` for a writer: begins the user's time, and moves landmarks when there is no room left."""
-        now = max(hot.last_seen, t)
-        if not hot.origin:
-            hot.origin = now
-        elapsed = now - hot.origin
-        short = hot.n * self.short_bits + elapsed / self.short_ms - hot.short_mark
-        long = hot.n * self.long_bits + elapsed / self.long_ms - hot.long_mark
+        last, origin, n = hot.last_seen, hot.origin, hot.n
+        now = max(t, last)
+        if not origin:
+            hot.origin = origin = now
+        elapsed = now - origin
+        short = n * self.short_bits + elapsed / self.short_ms - hot.short_mark
+        long = n * self.long_bits + elapsed / self.long_ms - hot.long_mark
         if short > ROOM or long > ROOM:
             a, b = rebase(short, 0), rebase(long, 0)
             down_short, down_long = 2.0**-a, 2.0**-b
@@ -196,41 +198,39 @@ class Interests:
             names.append((AUTHOR, key_of(author), self.rules.author_share, author))
         if channel:
             names.append((CHANNEL, key_of(channel), self.rules.channel_share, channel))
-        return tuple(names)
+        return tuple({name[:2]: name for name in reversed(names) if SEPARATOR not in name[3]}.values())[::-1]
 
-    def rows_of(self, hot: Hot, names: tuple[Name, ...]) -> list[Row]:
-        """Where the weights of a note stand, and what they are."""
+    def met(self, hot: Hot, names: tuple[Name, ...]) -> tuple[list[Row], float, float]:
+        """Where the weights of a note stand, what they are, and their shares' sums: short and long. One pass, since it is taken for
+        every exposure."""
         tables = (hot.tags.rows, hot.authors.rows, hot.channels.rows)
         rows: list[Row] = []
+        total_short = total_long = 0.0
         for name in names:
-            table = tables[name[0]]
-            at = table.find(name[1])
+            kind, key, share, _ = name
+            table = tables[kind]
+            at = table.find(key)
             if at > 0 and at % WIDTH:
-                at = find(table, name[1], WIDTH)
+                at = find(table, key, WIDTH)
             if at >= 0:
                 short, long = components(table, at + 8)
+                total_short += share * short
+                total_long += share * long
                 rows.append((name, at, short, long))
             else:
                 rows.append((name, -1, 0.0, 0.0))
-        return rows
+        return rows, total_short, total_long
 
     def own(self, hot: Hot, facts: Facts, now: int) -> float:
         """The user's own part of the logit of engaging with a note."""
         short, long = self.growth(hot, now)
-        return self._own(hot, self.rows_of(hot, self.names(facts.tags, facts.author, facts.channel)), 1.0 / short, 1.0 / long)
+        rows, total_short, total_long = self.met(hot, self.names(facts.tags, facts.author, facts.channel))
+        return total_short / short + total_long / long + (self.chosen(hot, rows) if hot.signup else 0.0)
 
-    def _own(self, hot: Hot, rows: list[Row], short: float, long: float) -> float:
-        total_short = total_long = 0.0
-        for name, _, kept_short, kept_long in rows:
-            total_short += name[2] * kept_short
-            total_long += name[2] * kept_long
-        total = total_short * short + total_long * long
-        if hot.signup:
-            prior = self.prior(hot)
-            for (kind, _, share, tag), *_ in rows:
-                if kind == TAG and tag in hot.signup:
-                    total += share * prior
-        return total
+    def chosen(self, hot: Hot, rows: list[Row]) -> float:
+        """What tags chosen at sign-up add to `own`."""
+        prior, chosen = self.prior(hot), hot.signup
+        return sum([share * prior for (kind, _, share, tag), *_ in rows if kind == TAG and tag in chosen])
 
     def strengths(self, hot: Hot, now: int) -> list[Interest]:
         """All weights as of `now`, strongest first."""
@@ -285,11 +285,15 @@ class Interests:
         Exposures alone bring in few new tags and no new authors: what was merely passed over would crowd out what was chosen.
         """
         short, long = self.settle(hot, t)
-        rows = self.rows_of(hot, self.names(facts.tags, facts.author, facts.channel))
-        p = probability(self.default + self._own(hot, rows, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
+        rows, total_short, total_long = self.met(hot, self.names(facts.tags, facts.author, facts.channel))
+        p = self.expected(hot, rows, total_short / short + total_long / long) if logged is None else min(max(logged, 0.0), 1.0)
         mark = round(STEPS * p)
         self._step(hot, rows, t, -mark / STEPS, 0, note, short, long, False)
         return 1 + mark
+
+    def expected(self, hot: Hot, rows: list[Row], own: float) -> float:
+        """p(engage) where serving logged none."""
+        return probability(self.default + own + (self.chosen(hot, rows) if hot.signup else 0.0))
 
     def engaged(
         self, hot: Hot, facts: Facts, t: int, logged: float | None, gain: float, mark: int, by: int, note: int, first: bool, fade: bool
@@ -303,8 +307,8 @@ class Interests:
         if fade:
             hot.n += 1
         short, long = self.settle(hot, t)
-        rows = self.rows_of(hot, self.names(facts.tags, facts.author, facts.channel))
-        p = probability(self.default + self._own(hot, rows, 1.0 / short, 1.0 / long)) if logged is None else min(max(logged, 0.0), 1.0)
+        rows, total_short, total_long = self.met(hot, self.names(facts.tags, facts.author, facts.channel))
+        p = self.expected(hot, rows, total_short / short + total_long / long) if logged is None else min(max(logged, 0.0), 1.0)
         amount = gain * (1.0 - p)
         if first and mark:
             before = p if mark == FORGOTTEN else (mark - 1) / STEPS
@@ -314,7 +318,7 @@ class Interests:
     def pushed(self, hot: Hot, facts: Facts, t: int, amount: float, by: int, note: int) -> None:
         """A step of a stated size on all of a note: hidden, reported."""
         short, long = self.settle(hot, t)
-        rows = self.rows_of(hot, self.names(facts.tags, facts.author, facts.channel))
+        rows, _, _ = self.met(hot, self.names(facts.tags, facts.author, facts.channel))
         self._step(hot, rows, t, amount, by, note, short, long, True)
 
     def author(self, hot: Hot, author: str, t: int, amount: float, by: int, note: int) -> None:
@@ -327,14 +331,13 @@ class Interests:
 
     def _alone(self, hot: Hot, name: Name, t: int, amount: float, by: int, note: int) -> None:
         short, long = self.settle(hot, t)
-        self._step(hot, self.rows_of(hot, (name,)), t, amount, by, note, short, long, True)
+        self._step(hot, self.met(hot, (name,))[0], t, amount, by, note, short, long, True)
 
     def _step(
         self, hot: Hot, rows: list[Row], t: int, amount: float, by: int, note: int, grown_short: float, grown_long: float, bring: bool
     ) -> None:
         """`amount` on weights, each by its share; `bring`: those that are not there yet are brought in."""
-        rules = self.rules
-        short, long = amount * rules.short_rate * grown_short, amount * rules.long_rate * grown_long
+        short, long = amount * self.short_rate * grown_short, amount * self.long_rate * grown_long
         late = hot.last_seen - t
         if late > 0:  # what comes late counts as it would had it come in its time
             short *= 2.0 ** (-late / self.short_ms)
@@ -344,18 +347,16 @@ class Interests:
             table = tables[kind]
             stored = table.rows
             if at < 0:
-                if not bring and (kind == AUTHOR or (kind == TAG and len(stored) >= rules.passed_tags * WIDTH)):
-                    continue
-                at = table.add(name, key)
-                if at < 0:
-                    continue
-                full = full or len(stored) > self.smallest
-            if by or not stored[at + BY]:
+                if bring or kind == CHANNEL or (kind == TAG and len(stored) < self.passed):
+                    table.bring(name, key, short * share, long * share, t, note, by)
+                    full = full or len(stored) > self.smallest
+            elif by or not stored[at + BY]:
                 write_all(stored, at + 8, kept_short + short * share, kept_long + long * share, t, note, by)
             else:
                 write(stored, at + 8, kept_short + short * share, kept_long + long * share)
         if full:
             names = [name[3] for name, *_ in rows]
+            rules = self.rules
             for table, bound in zip(tables, (rules.tags, rules.authors, rules.channels), strict=True):
                 if len(table) > bound:
                     evict(table, bound, grown_short, grown_long, names)

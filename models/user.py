@@ -88,14 +88,11 @@ class Table(msgspec.Struct, array_like=True):
         for name, row in zip(self.names.split(SEPARATOR), WEIGHT_ROW.iter_unpack(self.rows), strict=False):
             yield Weighed(name, *row[1:])
 
-    def add(self, name: str, key: bytes) -> int:
-        """Where the row of `name` begins, which is put last when it is not there; -1 for a name that cannot be kept."""
-        at = find(self.rows, key, WEIGHT_ROW.size)
-        if at < 0 and SEPARATOR not in name:
-            at = len(self.rows)
-            self.rows += key + BLANK
+    def bring(self, name: str, key: bytes, short: float, long: float, at: int, note: int, by: int) -> None:
+        """A last row, for a name that is not there yet; one that cannot be kept is passed over."""
+        if SEPARATOR not in name:
+            self.rows += key + MOVED.pack(short, long, at, note, by)
             self.names += name + SEPARATOR
-        return at
 
     def drop(self, gone: Container[str]) -> bool:
         """Without the rows of these names; whether there were any."""
@@ -107,7 +104,8 @@ class Table(msgspec.Struct, array_like=True):
         return True
 
 
-BLANK = bytes(WEIGHT_ROW.size - 8)
+MOVED = Layout("<ddqQB")
+"""A row of a `Table` behind its hash."""
 
 
 @lru_cache(65_536)

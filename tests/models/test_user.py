@@ -45,16 +45,7 @@ NAMES = st.text(st.characters(exclude_characters=SEPARATOR), min_size=1, max_siz
 def tables(draw: st.DrawFn) -> Table:
     table = Table()
     for name in draw(st.lists(NAMES, unique=True, max_size=4)):
-        WEIGHT_ROW.pack_into(
-            table.rows,
-            table.add(name, key_of(name)),
-            hash64(name),
-            draw(FLOAT),
-            draw(FLOAT),
-            draw(TIME),
-            draw(U64),
-            draw(st.integers(0, 26)),
-        )
+        table.bring(name, key_of(name), draw(FLOAT), draw(FLOAT), draw(TIME), draw(U64), draw(st.integers(0, 26)))
     return table
 
 
@@ -132,15 +123,16 @@ def test_a_table_keeps_names_and_rows_together(table: Table, name: str) -> None:
     rows = {w.name: w for w in table}
     assert len(rows) == len(table)
     assert all(found in table for found in rows)
-    at = table.add(name, key_of(name))
-    assert table.add(name, key_of(name)) == at
+    if name not in table:
+        table.bring(name, key_of(name), 1.0, 2.0, 3, 4, 5)
     assert name in table
     assert {w.name: w for w in table if w.name != name} == {k: w for k, w in rows.items() if k != name}
     assert table.drop((name,))
     assert not table.drop((name,))
     assert name not in table
     assert {w.name: w for w in table} == {k: w for k, w in rows.items() if k != name}
-    assert table.add("a\0b", key_of("a\0b")) == -1
+    table.bring("a\0b", key_of("a\0b"), 1.0, 2.0, 3, 4, 5)
+    assert {w.name: w for w in table} == {k: w for k, w in rows.items() if k != name}
 
 
 def test_follows_come_oldest_first() -> None:
