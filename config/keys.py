@@ -63,3 +63,8 @@ class Slot(NamedTuple):
 def manifest_key(prefix: str) -> bytes:
     """Where partition counts, generations and versions of a system stand; checked by every process at its start."""
     return f"{prefix}:manifest".encode()
+
+
+def workers_key(prefix: str) -> bytes:
+    """Where the workers of a system say that they live (`store/workers.py`)."""
+    return f"{prefix}:workers".encode()

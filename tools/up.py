@@ -154,7 +154,7 @@ class Up:
             redis = store.url
         self.metrics_port = free_port()
         ports = {"UPWELL_ENGINE__METRICS_PORT": str(self.metrics_port), "UPWELL_API__PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
-        self.environ = environ | {"UPWELL_KAFKA": kafka, "UPWELL_REDIS": redis} | ports
+        self.environ = {"UPWELL_API__DEMO_PAGE": "true"} | environ | {"UPWELL_KAFKA": kafka, "UPWELL_REDIS": redis} | ports
         self.settings = load(environ=self.environ)
         host = self.settings.api.host
         self.api = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{self.port}"
@@ -312,7 +312,9 @@ class Up:
         """Addresses, and three things to try."""
         kafka, redis = self.environ["UPWELL_KAFKA"], self.environ["UPWELL_REDIS"]
         say(f"ready after {seconds:.0f} s; logs in {self.data_dir}; Ctrl-C stops everything")
+        pages = (("a feed to try", self.settings.api.demo_page, "/"), ("how it is", self.settings.api.ops_page, "/ops"))
         say(f"  API    {self.api}   (docs: {self.api}/docs)")
+        say("".join(f"  {what}: {self.api}{path}\n" for what, shown, path in pages if shown).rstrip("\n"))
         say(f"  Kafka  {kafka}\n  Redis  {redis}\n")
         say("Try, in another terminal:")
         for line in tries(self.api, town=self.town):
