@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,9 +16,9 @@ from fastapi import FastAPI
 from config import metrics
 from config.settings import Settings, SettingsError
 from serving.edge import Edge
-from serving.ops.watch import Watch
 from serving.heart import Heart
 from serving.lag import KafkaLogs, Lag
+from serving.ops.watch import Watch
 from serving.problems import install
 from serving.producer import KafkaProducer, Producer
 from serving.routes import collect, feeds, health, notes, pages, pools, schema, users
@@ -54,14 +53,13 @@ def create_app(
         lag = Lag(settings, service.store, service.snapshot, KafkaLogs(settings.kafka), wall)
         service.background += [lag.run, Heart(settings.api.probe_s, service.producer, service.snapshot, lag.probed, wall).run]
     watch = Watch(service, release())
+    if settings.api.ops_page:
+        service.background.append(watch.run)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        watching = asyncio.create_task(watch.run()) if settings.api.ops_page else None
         yield
-        if watching is not None:
-            watching.cancel()
         await service.stop()
 
     metrics.BUILD.info({"version": release(), "part": "api"})

@@ -7,6 +7,7 @@ what the workers' own metrics say; the last hour is kept in this process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,18 +17,18 @@ import orjson
 import structlog
 
 from config import metrics
-from config.keys import workers_key
 from config.topics import STAGES, full, group
 from serving.ops import tables
 from serving.ops.alerts import RULES, Lasting
 from serving.ops.hour import Hour
 from serving.ops.samples import GAUGES, Samples, by_label, fetched, own, quantile
 from serving.ops.tally import Tally
+from serving.problems import Problem
 from serving.response import iso
 from serving.routes.pools import totals
 from store.base import StoreError
-from store.lag import Standing, inputs, standing
-from store.workers import Present, decoded
+from store.lag import inputs
+from store.workers import Present, present
 
 if TYPE_CHECKING:
     from serving.service import Service
@@ -53,7 +54,6 @@ class Watch:
         self.known: set[str] = set()
         self.wrong: dict[str, str] = {}
         self.gauges: dict[str, Samples] = {}
-        self.standings: dict[tuple[str, str, int], Standing] = {}
         self.pools: list[dict[str, Any]] = []
         self.body = b""
         self.took_ms = 0.0
@@ -81,29 +81,21 @@ class Watch:
     # --------------------------------------------------------------------------------------------------------- looking
 
     async def read(self) -> None:
-        """Workers, checkpoints, pools. A store that does not answer leaves what was known."""
+        """Workers and pools. A store that does not answer leaves what was known."""
         service = self.service
-        keys = service.snapshot.keys
-        if keys is None:
+        if service.snapshot.keys is None:
             return
-        all_inputs = list(inputs(keys.manifest))
-        wanted = [workers_key(service.settings.kafka.prefix)]
-        wanted += [key for one in all_inputs for key in (one.slot.checkpoint, one.slot.ledger)]
-        try:
+        with contextlib.suppress(StoreError, Problem, TimeoutError):
             async with asyncio.timeout(service.settings.redis.timeout_s):
-                lines, *values = await service.store.read(wanted)
+                self.lines = await present(service.store, service.settings.kafka.prefix)
                 self.pools = await totals(service)
-        except (StoreError, TimeoutError):
-            return
-        self.lines = decoded(lines)
-        pairs = zip(all_inputs, values[::2], values[1::2], strict=True)
-        self.standings = {(one.stage, one.topic, one.partition): standing(checkpoint, ledger) for one, checkpoint, ledger in pairs}
 
     async def scrape(self, now: float) -> None:
         """What the living workers' metrics say, all at once."""
         living = [line for line in self.lines if now - line.at < self.bounds.worker_silent_s]
         answers = await asyncio.gather(*(asyncio.to_thread(fetched, line.metrics, SCRAPE_S) for line in living), return_exceptions=True)
-        self.wrong, gauges = {}, {}
+        self.wrong = {}
+        gauges: dict[str, Samples] = {}
         for line, answer in zip(living, answers, strict=True):
             if isinstance(answer, (OSError, ValueError)):
                 self.wrong[line.id] = f"{type(answer).__name__}: {answer}"
@@ -166,10 +158,10 @@ class Watch:
             return []
         age, records = gauge(metrics.LAG_SECONDS), gauge(metrics.LAG_RECORDS)
         ends, applied = gauge(metrics.LOG_END_OFFSET), gauge(metrics.CHECKPOINT_OFFSET)
+        probed = gauge(metrics.PROBE_AGE, "stage", "partition") if service.settings.api.probe_s > 0 else {}
         held = tables.owners(self.lines, now, self.bounds.worker_silent_s)
         told: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for one in inputs(keys.manifest):
-            found = self.standings.get((one.stage, one.topic, one.partition), Standing(None))
             told.setdefault((one.stage, one.topic), []).append(
                 {
                     "p": one.partition,
@@ -177,7 +169,7 @@ class Watch:
                     "records": tables.rounded(records.get(one.labels), 0),
                     "end": tables.rounded(ends.get(one.labels), 0),
                     "applied": tables.rounded(applied.get(one.labels), 0),
-                    "fresh": round(max(0.0, now - found.probed / 1000.0), 1) if found.probed else None,
+                    "fresh": tables.rounded(probed.get((one.stage, str(one.partition))), 1),
                     "owner": held.get((one.stage, one.partition)),
                 }
             )
@@ -250,13 +242,10 @@ class Speeds:
         return max(0.0, value - before) / (now - since) if now > since else 0.0
 
 
-def gauge(metric: Any) -> dict[tuple[str, ...], float]:
-    """Children of a gauge by (group, topic, partition), as they stand in this process."""
-    return {
-        (sample.labels["group"], sample.labels["topic"], sample.labels["partition"]): sample.value
-        for family in metric.collect()
-        for sample in family.samples
-    }
+def gauge(metric: Any, *labels: str) -> dict[tuple[str, ...], float]:
+    """Children of a gauge as they stand in this process, by (group, topic, partition) unless other labels are named."""
+    names = labels or ("group", "topic", "partition")
+    return {tuple([sample.labels[name] for name in names]): sample.value for family in metric.collect() for sample in family.samples}
 
 
 def column(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
