@@ -9,7 +9,7 @@ import cProfile
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -39,6 +39,9 @@ class Out:
         self.told: list[Any] = []
 
     def tell(self, topic: str, digest: int, signal: Signal, note: Any = None) -> None:
+        self.told.append(signal)
+
+    def spread(self, topic: str, digests: Sequence[int], signal: Any) -> None:
         self.told.append(signal)
 
     def everywhere(self, topic: str, signal: Signal) -> None: ...

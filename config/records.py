@@ -313,25 +313,24 @@ ListSignal = Tick | Score | Evidence
 # ---------------------------------------------------------------------------------------------------------------- by-pair
 
 
-class Pair(Signal, tag=1):
-    """A user engaged with `a`, `d` engagements after `b`: told to the partitions of both notes (once each way)."""
+class Link(Signal, tag=1):
+    """A user engaged with a note for the first time: once to each partition that owns it or one of those engaged with before it.
 
-    a: int = 0
-    """note hash: the key"""
-    b: int = 0
-    """note hash of the other"""
-    d: int = 1
-    """distance in the user's engagements, >= 1; negative when `a` came before `b`"""
+    One signal instead of two for every pair: pairs are what there is most of.
+    """
+
+    h: int = 0
+    """note hash"""
     t: int = 0
-    gap: int = 0
-    """ms between the two engagements"""
-    nb: int = 0
-    """engagement count of the other note"""
-    na: int = 0
-    """engagement count of the key note"""
+    engaged: int = 0
+    """engagement count of the note"""
+    rows: bytes = b""
+    """`models.user.RECENT_ROW` of the last notes before it, newest last: hash, epoch ms, action, engagement count then"""
+    m: int = 0
+    """whose keys this partition owns: bit 0 the note's, bit d that of the d-th note before it"""
 
 
-PairSignal = Tick | Pair
+PairSignal = Tick | Link
 
 # --------------------------------------------------------------------------------------------------------------- examples
 

@@ -10,8 +10,9 @@ sent and written so that the store catches up. Nothing in here waits, and nothin
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import msgspec
@@ -138,36 +139,40 @@ class Collector:
 
     def __init__(self, part: Partition) -> None:
         self.part = part
-        self.counts: dict[tuple[str, str], int] = {}
+        self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.o = 0
+        """offset of the record under work, relative to the piece's base"""
         self.clear()
 
     def clear(self) -> None:
-        self.buckets: dict[str, dict[int, Bucket]] = {}
+        self.buckets: dict[str, list[Bucket | None]] = {}
+        """by topic and partition"""
         self.public: list[Outgoing] = []
         self.timers: dict[bytes, int | None] = {}
 
     def bucket(self, topic: str, partition: int) -> Bucket:
-        """Where signals for that partition gather."""
+        """Where signals for that partition gather: a new one, or one that is full and closed between two steps."""
+        part = self.part
         buckets = self.buckets.get(topic)
         if buckets is None:
-            buckets = self.buckets[topic] = {}
-        bucket = buckets.get(partition)
+            buckets = self.buckets[topic] = [None] * part.counts[topic]
+        bucket = buckets[partition]
         if bucket is None:
-            bucket = buckets[partition] = Bucket(topic, partition, self.part.piece_first)
+            bucket = buckets[partition] = Bucket(topic, partition, part.piece_first)
         elif len(bucket.signals) >= MAX_SIGNALS:
-            part = self.part
             last = bucket.signals[-1]
             # A range ends between steps, so that a mark never cuts one in two.
-            if (last.o, last.i, last.s) != (part.offset - part.base, part.index, part.step):
+            if (last.o, last.i, last.s) != (self.o, part.index, part.step):
                 bucket.close(Position(part.offset, part.index, part.step))
         return bucket
 
     def tell(self, topic: str, digest: int, signal: Any, note: Any = None) -> None:
         part = self.part
-        bucket = self.bucket(topic, digest % part.counts[topic])
-        signal.o = part.offset - part.base
-        signal.i = part.index
-        signal.s = part.step
+        buckets = self.buckets.get(topic)
+        bucket = buckets[digest % len(buckets)] if buckets is not None else None
+        if bucket is None or len(bucket.signals) >= MAX_SIGNALS:
+            bucket = self.bucket(topic, digest % part.counts[topic])
+        signal.o, signal.i, signal.s = self.o, part.index, part.step
         if note is not None:
             name = note if type(note) is str else note.id
             place = bucket.places.get(name)
@@ -177,9 +182,22 @@ class Collector:
             signal.n = place
         bucket.signals.append(signal)
 
+    def spread(self, topic: str, digests: Sequence[int], signal: Any) -> None:
+        part = self.part
+        signal.o, signal.i, signal.s = self.o, part.index, part.step
+        count, masks, bit = part.counts[topic], {}, 1
+        for digest in digests:
+            partition = digest % count
+            masks[partition] = masks.get(partition, 0) | bit
+            bit <<= 1
+        for partition, mask in masks.items():
+            copied = copy(signal)
+            copied.m = mask
+            self.bucket(topic, partition).signals.append(copied)
+
     def everywhere(self, topic: str, signal: Any) -> None:
         part = self.part
-        signal.o, signal.i, signal.s = part.offset - part.base, part.index, part.step
+        signal.o, signal.i, signal.s = self.o, part.index, part.step
         for partition in range(part.counts[topic]):
             self.bucket(topic, partition).signals.append(signal)
 
@@ -197,14 +215,15 @@ class Collector:
         self.part.set_timer(family.encode() + b":" + key, deadline)
 
     def count(self, type: str, outcome: str) -> None:
-        counts = self.counts
-        counts[type, outcome] = counts.get((type, outcome), 0) + 1
+        self.counts[type, outcome] += 1
 
     def packed(self, source: Source, base: int, end: Position, appended: int) -> list[Outgoing]:
         """All records of the piece, whole."""
         out = self.public
         for buckets in self.buckets.values():
-            for bucket in buckets.values():
+            for bucket in buckets:
+                if bucket is None:
+                    continue
                 bucket.close(end)
                 for first, last, table, signals in bucket.ready:
                     out.extend(pack(bucket, source, base, first, last, appended, table, signals))
@@ -535,14 +554,19 @@ class Partition:
         out, fold, offset = self.out, self.stage.fold, record.offset
         if offset != self.offset:
             self.offset, self.index, self.step = offset, 0, 0
-        self.record, self.appended = record, appended
-        watched = self.skips or self.condemned
-        for index in range(self.index, len(signals)):
-            self.index = index
-            if not (watched and self.passed_over(Position(offset, index, 0))):
+        self.record, self.appended, out.o = record, appended, offset - self.base
+        if self.skips or self.condemned:
+            for index in range(self.index, len(signals)):
+                self.index = index
+                if not self.passed_over(Position(offset, index, 0)):
+                    fold(self, out, signals[index], None)
+        elif len(signals) == 1 and not self.index:
+            fold(self, out, signals[0], None)
+        else:
+            for index in range(self.index, len(signals)):
+                self.index = index
                 fold(self, out, signals[index], None)
-        if appended:
-            self.folded.append(appended)
+        self.folded.append(appended)
         self.done_steps += len(signals) or 1
         self.offset, self.index = offset + 1, 0
 
@@ -554,7 +578,9 @@ class Partition:
         offset = record.offset
         if offset != self.offset:
             self.offset, self.index, self.step = offset, at, 0
-        self.record, self.appended = record, batch.appended
+        self.record, self.appended, out.o = record, batch.appended, offset - self.base
+        self.now = clock = state.clock
+        watched = bool(self.skips or self.condemned)
         try:
             for at in range(segment.at, segment.stop):
                 signal = signals[at]
@@ -562,12 +588,11 @@ class Partition:
                     continue
                 if at != self.index:
                     self.index, self.step = at, 0
-                if timed and signal.t > state.clock:
+                if timed and signal.t > clock:
                     if not self.fire_until(signal.t):
                         return False
-                    state.clock = signal.t
-                self.now = state.clock
-                if (self.skips or self.condemned) and self.passed_over(Position(offset, at, self.step)):
+                    self.now = state.clock = clock = signal.t
+                if watched and self.passed_over(Position(offset, at, self.step)):
                     self.step = 0
                     self.index = at + 1
                     continue

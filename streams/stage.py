@@ -74,6 +74,9 @@ class Out(Protocol):
         `note` (an id, or `Facts` for by-user) is put into the packed record's table once, and the signal's `n` set to its index.
         """
 
+    def spread(self, topic: str, digests: Sequence[int], signal: Any) -> None:
+        """A copy of `signal` to each partition of `topic` that owns one of `digests`; bit i of its `m` is set where it owns number i."""
+
     def everywhere(self, topic: str, signal: Signal) -> None:
         """A copy of `signal` to every partition of `topic`."""
 

@@ -1,7 +1,7 @@
 """The users stage: one fold over by-user keeps each user's record and tells what it means to notes, neighbours and the learner.
 
     Act ────────► counted once per user and note ─► NoteAct ─► by-note
-                  │                              ─► Pair    ─► by-pair    (first engagement with a note)
+                  │                              ─► Link    ─► by-pair    (first engagement with a note)
                   │                              ─► Shown, Engaged ─► examples   (what stood in a slate of ours)
                   └► weights, recent engagements, follows, blocks, hidden, place
     Served ─────► an open slate; NoteServed +1 ─► by-note, and -1 when the item is seen or the slate's time is over
@@ -37,9 +37,9 @@ from config.records import (
     Extra,
     Facts,
     Forget,
+    Link,
     NoteAct,
     NoteServed,
-    Pair,
     Personalize,
     Probe,
     Served,
@@ -133,6 +133,7 @@ class Users:
         self.ledger = Ring(LEDGER.itemsize, users.engaged, LEDGERS)
         self.finished_completion, self.finished_dwell = events.finished_completion, events.finished_dwell_ms
         self.by_served = events.exposure == "served"
+        self.pair_bytes = users.pair_with * RECENT_WIDTH
         self.slate_ms = int(users.slate_minutes * 60_000)
         strength = msgspec.structs.asdict(settings.interest.strength)
         self.strength: dict[str, float] = strength
@@ -479,19 +480,16 @@ class Users:
         return strength
 
     def link(self, out: Out, hot: Hot, h: int, t: int, a: int, engaged: int) -> None:
-        """The first engagement with a note: paired with the last ones before it, both ways, and remembered."""
+        """The first engagement with a note: told with the last ones before it, and remembered."""
         rows, key = hot.recent, h.to_bytes(8, "little")
         at = find(rows, key, RECENT_WIDTH)
         if at >= 0:
             rows = rows[:at] + rows[at + RECENT_WIDTH :]
         engaged = min(engaged, 2**32 - 1)
-        distance = min(self.bounds.pair_with, len(rows) // RECENT_WIDTH)
-        tell = out.tell
-        for other, when, _, count in RECENT_ROW.iter_unpack(rows[len(rows) - distance * RECENT_WIDTH :]):
-            gap = t - when
-            tell("by-pair", h, Pair(0, 0, 0, h, other, distance, t, gap, count, engaged))
-            tell("by-pair", other, Pair(0, 0, 0, other, h, -distance, t, gap, engaged, count))
-            distance -= 1
+        if rows:
+            last = rows[-self.pair_bytes :]
+            keys = [h, *[row[0] for row in RECENT_ROW.iter_unpack(last)][::-1]]
+            out.spread("by-pair", keys, Link(0, 0, 0, h, t, engaged, last))
         hot.recent = (rows + RECENT_ROW.pack(h, t, a, engaged))[-RECENT_WIDTH * self.bounds.recent :]
 
     def examples(self, out: Out, slate: Open, row: int, uh: int, h: int, t: int, actions: list[int], whole: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,9 +27,9 @@ from config.records import (
     Extra,
     Facts,
     Forget,
+    Link,
     NoteAct,
     NoteServed,
-    Pair,
     Personalize,
     Served,
     Shown,
@@ -38,7 +38,7 @@ from config.records import (
     SlateItem,
     Tick,
 )
-from models.user import PARTS, User, all_follows, ledger_rows, public_actions, recent_engagements, seen_hashes
+from models.user import PARTS, RECENT_ROW, User, all_follows, ledger_rows, public_actions, recent_engagements, seen_hashes
 from streams.users import Users
 
 DEFAULTS = configuration.load(environ={})
@@ -49,7 +49,7 @@ class Told:
     """An Out that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.all: list[tuple[str, int, Any, Any]] = []
+        self.all: list[tuple[str, Any, Any, Any]] = []
         self.timers: dict[bytes, int] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
 
@@ -58,6 +58,9 @@ class Told:
 
     def everywhere(self, topic: str, signal: Signal) -> None:
         raise AssertionError("a user speaks to nobody in particular")
+
+    def spread(self, topic: str, digests: Sequence[int], signal: Any) -> None:
+        self.all.append((topic, digests, signal, None))
 
     def publish(self, topic: str, key: bytes, value: bytes) -> None:
         raise AssertionError("users have no public output")
@@ -500,16 +503,16 @@ def test_a_log_without_any_positive_takes_the_hide_back(desk: Desk) -> None:
 
 
 def test_the_first_engagement_links_a_note_with_the_last_ten(desk: Desk) -> None:
-    """Both ways, distance counted in distinct notes, once per note whatever follows."""
+    """Newest last, distinct notes, once per note whatever follows; told to the owners of all of them."""
     for n in range(13):
         for type in ("click", "like", "unlike", "like"):
             desk.say(type, f"n{n}", t=1_000 + n)
-    pairs = desk.out.of(Pair)
-    assert len(pairs) == 2 * (sum(range(10)) + 3 * 10)
-    last = sorted((p for p in pairs if p.a == hash64("n12")), key=lambda p: p.d)
-    assert [(p.b, p.d, p.gap) for p in last] == [(hash64(f"n{12 - d}"), d, d) for d in range(1, 11)]
-    assert all(topic == "by-pair" and digest == s.a for topic, digest, s, _ in desk.out.all if isinstance(s, Pair))
-    assert Counter((p.a, p.b, p.d) for p in pairs) == Counter((p.b, p.a, -p.d) for p in pairs)
+    links = desk.out.of(Link)
+    assert [len(list(RECENT_ROW.iter_unpack(link.rows))) for link in links] == [*range(1, 10), 10, 10, 10]
+    last = list(RECENT_ROW.iter_unpack(links[-1].rows))[::-1]
+    assert [(h, links[-1].t - t) for h, t, _, _ in last] == [(hash64(f"n{12 - d}"), d) for d in range(1, 11)]
+    told = [(topic, digests) for topic, digests, s, _ in desk.out.all if s is links[-1]]
+    assert told == [("by-pair", [hash64("n12"), *(h for h, *_ in last)])]
 
 
 def test_public_actions_are_the_last_ones_that_stand() -> None:
