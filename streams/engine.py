@@ -34,12 +34,14 @@ from config.settings import Kafka, Settings
 from config.topics import STAGES, full, group
 from store import manifest as manifests
 from store.base import Store, StoreError
-from store.layout import checkpoint_bytes, checkpoint_from
+from store.lag import slot_stage
+from store.layout import checkpoint_bytes
 from store.manifest import Manifest, ManifestError
 from store.open import open_store
 from streams import fold
 from streams.logs import BrokerError, Logs
 from streams.owner import Owner, SendError, Stop
+from streams.presence import Presence
 from streams.stage import Stage
 from streams.transport import Checkpoints, Frame, FrameConsumerThread, FrameTransport, LogBounds
 
@@ -65,11 +67,6 @@ def make(name: str, settings: Settings) -> Stage:
     module, _, attribute = CLASSES[name].partition(":")
     stage: Stage = getattr(importlib.import_module(module), attribute)(settings)
     return stage
-
-
-def slot_stage(stage: str, topic: str) -> str:
-    """Intake has two input topics, so two checkpoints per partition: its slots name the topic too."""
-    return f"{stage}.{topic}" if len(STAGES[stage]) > 1 else stage
 
 
 def outputs(stages: Iterable[str]) -> set[str]:
@@ -168,6 +165,7 @@ class StageApp:
             frame: Frame = event.message.value
             # Without an owner there was no assignment yet: the seek that follows it reads this again.
             if owner is not None:
+                owner.arrived(frame)
                 await owner.queue.put(frame)
 
     async def checkpoints(self, assigned: Iterable[TP]) -> Mapping[TP, int]:
@@ -228,14 +226,32 @@ class StageApp:
 
     def drop(self, tps: Iterable[TP]) -> None:
         for tp in tps:
-            self.owners.pop(tp, None)
+            if self.owners.pop(tp, None) is not None:
+                forget(self.labels(tp), (self.stage.name, str(tp.partition)))
             task = self.tasks.pop(tp, None)
             if task is not None:
                 task.cancel()
 
     def applied(self) -> dict[TP, int]:
         """What the store holds, by partition: the offsets for Kafka's own books."""
-        return {tp: checkpoint_from(o.part.checkpoint)[1][0] for tp, o in self.owners.items() if o.begun and o.part.checkpoint}
+        return {tp: offset for tp, owner in self.owners.items() if (offset := owner.applied) is not None}
+
+    def labels(self, tp: TP) -> tuple[str, str, str]:
+        return group(self.worker.settings.kafka.prefix, self.stage.name), tp.topic, str(tp.partition)
+
+    def measure(self) -> None:
+        """The gauges of every partition that is owned here."""
+        for tp, owner in self.owners.items():
+            applied = owner.applied
+            if applied is not None:
+                records, seconds = owner.lag()
+                labels = self.labels(tp)
+                metrics.CHECKPOINT_OFFSET.labels(*labels).set(applied)
+                metrics.LOG_END_OFFSET.labels(*labels).set(max(owner.highwater, applied))
+                metrics.LAG_RECORDS.labels(*labels).set(records)
+                metrics.LAG_SECONDS.labels(*labels).set(seconds)
+                if owner.part.timed:
+                    metrics.WATERMARK.labels(self.stage.name, str(tp.partition)).set(owner.part.state.clock / 1000)
 
     async def finish(self) -> None:
         """The piece in hand, and no more."""
@@ -246,6 +262,13 @@ class StageApp:
                 owner.queue.put_nowait(Frame(None, 0, -1, [], 0))
         if self.tasks:
             await asyncio.wait(self.tasks.values(), timeout=5)
+
+
+def forget(labels: tuple[str, str, str], clock: tuple[str, str]) -> None:
+    """A partition that went elsewhere: what this process last said of it must not stand."""
+    for gauge in (metrics.CHECKPOINT_OFFSET, metrics.LOG_END_OFFSET, metrics.LAG_RECORDS, metrics.LAG_SECONDS):
+        gauge.remove(*labels)
+    metrics.WATERMARK.remove(*clock)
 
 
 class PartitionReader:
@@ -374,7 +397,6 @@ class Worker:
 
     async def housekeeping(self) -> None:
         """Once a second: offsets for operators' tools, gauges, ticks for quiet partitions, and whether an app died."""
-        prefix = self.settings.kafka.prefix
         while True:
             await asyncio.sleep(1.0)
             for stage_app in self.apps:
@@ -382,15 +404,24 @@ class Worker:
                     self.fatal(f"the consumer of {stage_app.stage.name} failed: {stage_app.app.crash_reason!r}")
                     return
                 offsets = stage_app.applied()
-                for tp, offset in offsets.items():
-                    owner = stage_app.owners[tp]
-                    labels = (group(prefix, stage_app.stage.name), tp.topic, str(tp.partition))
-                    metrics.CHECKPOINT_OFFSET.labels(*labels).set(offset)
-                    metrics.LOG_END_OFFSET.labels(*labels).set(max(owner.highwater, offset))
-                    metrics.LAG_RECORDS.labels(*labels).set(max(0, owner.highwater - offset))
+                stage_app.measure()
+                for tp, owner in list(stage_app.owners.items()):
                     if owner.tick_due:
                         await self.tick(stage_app.topics[tp.topic], tp.partition)
                 await stage_app.thread.commit_checkpoints(offsets)
+
+    async def watch_ends(self) -> None:
+        """Once a second: where the logs end, asked apart from reading them. A broker that is away is asked again."""
+        while True:
+            await asyncio.sleep(1.0)
+            for stage_app in self.apps:
+                owners = dict(stage_app.owners)
+                try:
+                    ends = await stage_app.thread.ends(owners) if owners else {}
+                except (KafkaError, TimeoutError, AssertionError):
+                    continue
+                for tp, end in ends.items():
+                    owners[tp].ends_at(end)
 
     async def tick(self, topic: str, partition: int) -> None:
         now = int(time.time() * 1000)
@@ -399,6 +430,10 @@ class Worker:
             await self.send([fold.Outgoing(topic, partition, None, encode(record))])
         except SendError as error:
             log.warning("broker away", error=str(error))
+
+    def held(self) -> dict[str, list[int]]:
+        """Stage -> partitions owned here; of intake's two inputs the first."""
+        return {a.stage.name: [tp.partition for tp in a.owners if a.topics[tp.topic] == a.stage.topics[0]] for a in self.apps}
 
     async def stop(self) -> None:
         """Finish the piece in hand, tell Kafka, leave the groups."""
@@ -432,11 +467,14 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    housekeeping = asyncio.create_task(worker.housekeeping())
+    presence = Presence(worker.store, settings.kafka.prefix, f"http://127.0.0.1:{server.server_port}/metrics", worker.held)
+    chores = [asyncio.create_task(worker.housekeeping()), asyncio.create_task(worker.watch_ends()), asyncio.create_task(presence.run())]
     message = await worker.ended
-    housekeeping.cancel()
+    for chore in chores:
+        chore.cancel()
     try:
         async with asyncio.timeout(8):
+            await presence.stop()
             await worker.stop()
     except TimeoutError:
         log.warning("stopped without leaving the groups: their session timeout frees the partitions")

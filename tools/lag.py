@@ -1,16 +1,16 @@
 """How far each stage stands behind its log: `upwell lag`.
 
-The truth is the checkpoint in the store. Kafka's committed offset is told beside it, since operators' own tools show that one.
-On the embedded broker an end offset may fall short by the last batch, so the lag there does too; it is never below zero.
+The truth is the checkpoint in the store. Kafka's committed offset is told beside it, since operators' own tools show that one. Where a log ends is
+what a fetch says (its high watermark), since the embedded broker's answer to the question for offsets falls short by the last batch.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
@@ -18,14 +18,18 @@ from config.settings import Settings
 from config.topics import STAGES, full, group
 from store import manifest as manifests
 from store.base import Store
-from store.layout import checkpoint_from
+from store.lag import Input, inputs, stages, standing
 from store.open import open_store
+from store.workers import Present, present
 from tools import broker
 from tools.broker import Place
 from tools.mistake import Mistake
 
 READ_S = 5.0
-"""How long the ages of the oldest unapplied records are looked for."""
+"""How long ends and the ages of the oldest unapplied records are looked for."""
+
+OWNER_S = 20.0
+"""A worker that said nothing for so long owns nothing."""
 
 
 class Lag(NamedTuple):
@@ -40,70 +44,131 @@ class Lag(NamedTuple):
     records: int
     seconds: float
     """age of the oldest unapplied record; 0 when there is none"""
+    owner: str = ""
+    """host:pid of the worker that says it has the partition"""
+    rate: float = 0.0
+    """records applied a second, while this was measured"""
+
+    @property
+    def drain(self) -> float | None:
+        """Seconds until all is applied at this rate, if nothing came any more; None when nothing moves."""
+        return 0.0 if not self.records else self.records / self.rate if self.rate > 0 else None
 
 
-def stages() -> list[str]:
-    """Stages that this version has. Found without `streams.engine`, which would bring all of Faust along."""
-    return [name for name in STAGES if importlib.util.find_spec(f"streams.{name}") is not None]
+class Applied(NamedTuple):
+    """What the store says, at one moment."""
+
+    at: float
+    offsets: dict[tuple[str, Place], int]
+    owners: dict[tuple[str, Place], str]
 
 
-async def checkpoints(store: Store, prefix: str) -> dict[tuple[str, Place], int]:
-    """Offset up to which the store is true, by stage and partition. Raises `Mistake` without a manifest."""
+async def applied(store: Store, prefix: str) -> Applied:
+    """Raises `Mistake` without a manifest."""
     manifest = await manifests.load(store, prefix)
     if manifest is None:
         raise Mistake(f"the store knows no system {prefix!r}: start `upwell worker` first, or check UPWELL_REDIS and UPWELL_KAFKA__PREFIX")
-    slots = {}
-    for stage in stages():
-        topics = STAGES[stage]
-        for topic in topics:
-            # Intake has two input topics, so its slots name the topic too.
-            name = f"{stage}.{topic}" if len(topics) > 1 else stage
-            for partition in range(manifest.partitions[topic]):
-                slots[stage, Place(topic, partition)] = manifest.at(name, partition).checkpoint
-    values = await store.read(list(slots.values()))
-    return {place: checkpoint_from(value)[1][0] for place, value in zip(slots, values, strict=True) if value is not None}
+    every = list(inputs(manifest))
+    values = await store.read([one.slot.checkpoint for one in every])
+    offsets = {place_of(one): standing(value, None).offset for one, value in zip(every, values, strict=True)}
+    known = {place: offset for place, offset in offsets.items() if offset is not None}
+    now = time.time()
+    return Applied(now, known, owners(await present(store, prefix), now))
+
+
+def place_of(one: Input) -> tuple[str, Place]:
+    return one.stage, Place(one.topic, one.partition)
+
+
+def owners(lines: Sequence[Present], now: float) -> dict[tuple[str, Place], str]:
+    """Who says it has which partition; pure."""
+    found = {}
+    for line in lines:
+        if now - line.at <= OWNER_S:
+            for stage, partitions in line.partitions.items():
+                for partition in partitions:
+                    found[stage, Place(STAGES[stage][0], partition)] = f"{line.host}:{line.pid}"
+    return found
 
 
 async def measure(settings: Settings) -> list[Lag]:
     """Lag of every partition, in the order of the stages."""
     store = open_store(settings)
     try:
-        applied = await checkpoints(store, settings.kafka.prefix)
+        before = await applied(store, settings.kafka.prefix)
+        logs = asked(settings, before.offsets)
+        after = await applied(store, settings.kafka.prefix)
     finally:
         await store.close()
-    return told(settings, applied)
+    return rows(logs, before, after)
 
 
-def told(settings: Settings, applied: Mapping[tuple[str, Place], int]) -> list[Lag]:
-    """What the broker says about logs that are applied so far."""
-    kafka = settings.kafka
-    topics = sorted({topic for stage in stages() for topic in STAGES[stage]})
+class Log(NamedTuple):
+    """What the broker says of one input of one stage."""
+
+    start: int
+    end: int
+    committed: int | None
+    appended: float | None
+    """append time (epoch seconds) of the record at the checkpoint; None where there is none, or it was not read in time"""
+
+
+def rows(logs: Mapping[tuple[str, Place], Log], before: Applied, after: Applied) -> list[Lag]:
+    """Both sides together; pure. What was appended since the broker was asked is not behind; where a partition moved meanwhile, the age is that
+    of the record it stood at before: at least the true one."""
+    found = []
+    for (stage, place), log in logs.items():
+        stood, checkpoint = before.offsets.get((stage, place), log.start), after.offsets.get((stage, place))
+        records = max(0, log.end - max(checkpoint or 0, log.start))
+        seconds = max(0.0, after.at - log.appended) if records and log.appended is not None else 0.0
+        moved = (log.start if checkpoint is None else checkpoint) - stood
+        rate = max(0.0, moved / (after.at - before.at)) if after.at > before.at else 0.0
+        owner = after.owners.get((stage, place), after.owners.get((stage, Place(STAGES[stage][0], place.partition)), ""))
+        found.append(Lag(stage, *place, log.end, checkpoint, log.committed, records, seconds, owner, rate))
+    return found
+
+
+def asked(settings: Settings, offsets: Mapping[tuple[str, Place], int]) -> dict[tuple[str, Place], Log]:
+    """What the broker says about logs that are applied up to `offsets`."""
+    # Ends come with answers to fetches; those at the end of a log are held for as long as this.
+    kafka = msgspec.structs.replace(settings.kafka, fetch_wait_ms=50)
+    names = stages()
     # One record of each partition is asked for, not a megabyte.
-    with broker.consumer(kafka, max_partition_fetch_bytes=65_536) as consumer:
-        logs = broker.places(consumer, kafka, topics)
+    with broker.consumer(kafka, max_partition_fetch_bytes=65_536, auto_offset_reset="earliest") as consumer:
+        logs = broker.places(consumer, kafka, sorted({topic for stage in names for topic in STAGES[stage]}))
+        readers = {(stage, place): tp for stage in names for tp, place in logs.items() if place.topic in STAGES[stage]}
         starts, ends = consumer.beginning_offsets(list(logs)), consumer.end_offsets(list(logs))
         committed = committed_offsets(settings)
-        rows = []
-        for stage in stages():
-            inputs = STAGES[stage]
-            for tp, place in logs.items():
-                if place.topic in inputs:
-                    checkpoint = applied.get((stage, place))
-                    records = max(0, ends[tp] - (starts[tp] if checkpoint is None else max(checkpoint, starts[tp])))
-                    rows.append(Lag(stage, *place, ends[tp], checkpoint, committed.get((stage, place)), records, 0.0))
-        behind = {
-            TopicPartition(full(kafka.prefix, row.topic), row.partition): max(row.checkpoint or 0, starts[tp_of(kafka.prefix, row)])
-            for row in rows
-            if row.records
-        }
-        if behind:
-            ages = oldest(consumer, behind)
-            rows = [row._replace(seconds=ages.get(tp_of(kafka.prefix, row), 0.0)) for row in rows]
-    return rows
+        # A log has one reader, so one place to look at.
+        at = {tp: max(offsets.get(reader, 0), starts[tp]) for reader, tp in readers.items()}
+        times, marks = oldest(consumer, at)
+        return {
+            reader: Log(starts[tp], max(ends[tp], marks.get(tp, 0)), committed.get(reader), times.get(tp))
+            for reader, tp in readers.items()
+        }  # fmt: skip
 
 
-def tp_of(prefix: str, row: Lag) -> TopicPartition:
-    return TopicPartition(full(prefix, row.topic), row.partition)
+def oldest(consumer: KafkaConsumer, at: Mapping[TopicPartition, int]) -> tuple[dict[TopicPartition, float], dict[TopicPartition, int]]:
+    """Append time of the record at each offset, and high watermarks, as far as the broker answers in time."""
+    consumer.assign(list(at))
+    for tp, offset in at.items():
+        consumer.seek(tp, offset)
+    times: dict[TopicPartition, float] = {}
+    marks: dict[TopicPartition, int] = {}
+    deadline = time.monotonic() + READ_S
+    while time.monotonic() < deadline:
+        for tp, records in consumer.poll(100, max_records=500).items():
+            times.setdefault(tp, records[0].timestamp / 1000)
+            consumer.pause(tp)
+        for tp in at.keys() - marks.keys():
+            mark = consumer.highwater(tp)
+            if mark is not None:
+                marks[tp] = mark
+                if mark <= at[tp]:
+                    consumer.pause(tp)
+        if all(tp in marks and (tp in times or marks[tp] <= offset) for tp, offset in at.items()):
+            break
+    return times, marks
 
 
 def committed_offsets(settings: Settings) -> dict[tuple[str, Place], int]:
@@ -111,30 +176,16 @@ def committed_offsets(settings: Settings) -> dict[tuple[str, Place], int]:
     prefix, found = settings.kafka.prefix, {}
     with broker.admin(settings.kafka) as admin:
         for stage in stages():
-            name, inputs = group(prefix, stage), STAGES[stage]
+            name, topics = group(prefix, stage), STAGES[stage]
             try:
                 offsets = admin.list_group_offsets({name: None})[name]
             except (KafkaError, KeyError, ValueError, TypeError):
                 continue
-            short = {full(prefix, topic): topic for topic in inputs}
+            short = {full(prefix, topic): topic for topic in topics}
             for tp, offset in offsets.items():
                 if tp.topic in short and offset.offset >= 0:
                     found[stage, Place(short[tp.topic], tp.partition)] = offset.offset
     return found
-
-
-def oldest(consumer: KafkaConsumer, behind: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
-    """Age in seconds of the record at each offset, as far as the broker answers in time."""
-    consumer.assign(list(behind))
-    for tp, offset in behind.items():
-        consumer.seek(tp, offset)
-    ages: dict[TopicPartition, float] = {}
-    deadline = time.monotonic() + READ_S
-    while len(ages) < len(behind) and time.monotonic() < deadline:
-        for tp, records in consumer.poll(200, max_records=500).items():
-            ages.setdefault(tp, max(0.0, time.time() - records[0].timestamp / 1000))
-        consumer.pause(*ages)
-    return ages
 
 
 def worst(rows: list[Lag]) -> float:

@@ -22,6 +22,9 @@ from tools.mistake import Mistake
 from tools.replay import Replay, entries, read
 from tools.valid import event_fault, note_fault
 
+BEHIND_S = 30.0
+"""A stage that is further behind is red."""
+
 
 def lag(settings: Settings, *, watch: bool, as_json: bool, max_seconds: float) -> int:
     """Prints once, or every second; the exit code."""
@@ -30,7 +33,7 @@ def lag(settings: Settings, *, watch: bool, as_json: bool, max_seconds: float) -
         while True:
             rows = asyncio.run(lags.measure(settings))
             for row in rows:
-                print(json.dumps(row._asdict()), flush=True)
+                print(json.dumps({**row._asdict(), "drain": row.drain}), flush=True)
             if not watch:
                 break
             time.sleep(1)
@@ -51,17 +54,40 @@ def lag(settings: Settings, *, watch: bool, as_json: bool, max_seconds: float) -
 
 def lag_table(rows: list[lags.Lag]) -> Table:
     """A line for each stage and topic; beneath one that is behind, its partitions."""
-    table = Table("stage", "topic", "partition", "end", "applied", "committed", "behind", "seconds", box=None, pad_edge=False)
+    names = ("stage", "topic", "partition", "end", "applied", "committed", "behind", "seconds", "a second", "drained in", "owner")
+    table = Table(*names, box=None, pad_edge=False)
     for stage, topic, partitions, records, seconds in lags.by_stage(rows):
         own = [row for row in rows if (row.stage, row.topic) == (stage, topic)]
         end, applied = sum(row.end for row in own), sum(row.checkpoint or 0 for row in own)
-        committed = sum(row.committed or 0 for row in own)
-        table.add_row(stage, topic, f"all {partitions}", f"{end:,}", f"{applied:,}", f"{committed:,}", f"{records:,}", f"{seconds:.1f}")
+        committed, rate = sum(row.committed or 0 for row in own), sum(row.rate for row in own)
+        drains = [row.drain for row in own]
+        drain = None if None in drains else max((one for one in drains if one is not None), default=0.0)
+        without = sum(1 for row in own if not row.owner)
+        workers = sorted({row.owner for row in own if row.owner})
+        owner = ", ".join(workers) if not without else "nobody" if not workers else f"{', '.join(workers)}; {without} without"
+        numbers = (f"{end:,}", f"{applied:,}", f"{committed:,}", f"{records:,}", f"{seconds:.1f}", f"{rate:,.0f}", lasting(drain))
+        table.add_row(stage, topic, f"all {partitions}", *numbers, owner, style="red" if seconds > BEHIND_S or without == len(own) else "")
         for row in own:
             if row.records and partitions > 1:
-                numbers = ("-" if value is None else f"{value:,}" for value in (row.end, row.checkpoint, row.committed, row.records))
-                table.add_row("", "", str(row.partition), *numbers, f"{row.seconds:.1f}", style="dim")
+                offsets = ("-" if value is None else f"{value:,}" for value in (row.end, row.checkpoint, row.committed, row.records))
+                rest = (f"{row.seconds:.1f}", f"{row.rate:,.0f}", lasting(row.drain), row.owner or "nobody")
+                table.add_row("", "", str(row.partition), *offsets, *rest, style="dim")
     return table
+
+
+def lasting(seconds: float | None) -> str:
+    """A duration for people."""
+    if seconds is None:
+        return "never"
+    return (
+        ""
+        if not seconds
+        else f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7_200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def checked(settings: Settings, files: Sequence[Path]) -> int:
