@@ -261,6 +261,18 @@ class Pool(Section, frozen=True):
     tiers: tuple[PoolTier, ...]
 
 
+class Neighbours(Section, frozen=True):
+    """What is engaged with together (`models/neighbours.py`)."""
+
+    slots: int
+    head: int
+    batch: int
+    youth: float
+    shrink: float
+    near_seconds: float
+    half_life_days: float
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All sections; see `default.toml` for what each setting means."""
 
@@ -275,6 +287,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ops: Ops
     notes: Notes
     lists: Lists
+    neighbours: Neighbours
     pool: Pool
 
 

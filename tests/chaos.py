@@ -33,7 +33,7 @@ from tests import exact
 from tests.parts import EmbeddedBroker, EmbeddedStore, Kafka, Part, RedisCluster
 from tools.parts import free_port
 
-STAGES = ("users", "notes", "lists")
+STAGES = ("users", "notes", "lists", "neighbours")
 
 
 class Process(Part):
