@@ -353,7 +353,8 @@ def main() -> None:
     except Exception as error:
         if not known(error):
             raise
-        typer.echo(f"upwell: {error}", err=True)
+        away = " (is the store running? UPWELL_REDIS names it)" if type(error).__name__ == "StoreError" else ""
+        typer.echo(f"upwell: {error}{away}", err=True)
         sys.exit(1)
 
 

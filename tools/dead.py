@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from config.settings import Settings
-from streams.dead import Letter, NotRetriable, parse
+from streams.dead import RETRIED, Letter, NotRetriable, parse
 from streams.dead import retry as again
 from streams.stage import Record
 from tools import broker
@@ -51,7 +51,7 @@ def show(settings: Settings, reason: str, limit: int, *, as_json: bool) -> None:
     if not found:
         console.print("no dead letters")
         return
-    table = Table("at", "reason", "where", "message", "bytes", box=None, pad_edge=False)
+    table = Table("at", "reason", Column("where", overflow="fold"), "message", "bytes", box=None, pad_edge=False)
     for at, one in found[-limit:]:
         where = f"{one.place}[{one.index}]" + (" (retried)" if one.retried else "")
         table.add_row(datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M:%S"), one.reason, where, one.message, excerpt(one.value))
@@ -79,6 +79,7 @@ def excerpt(value: bytes | None, size: int = 60) -> str:
 def retry(settings: Settings, reason: str, *, dry_run: bool) -> str:
     """Sends again what can be sent again; what was done, as text. Sending the same letter twice counts once."""
     found = [one for _, one in letters(settings, reason)]
+    tried = {one.retried for one in found if one.retried}
     refused: Counter[str] = Counter()
     sent = 0
     if found:
@@ -89,6 +90,9 @@ def retry(settings: Settings, reason: str, *, dry_run: bool) -> str:
                     record = again(one)
                 except NotRetriable as error:
                     refused[str(error).partition(" (")[0].partition(";")[0]] += 1
+                    continue
+                if dict(record.headers)[RETRIED].decode() in tried:
+                    refused["it was retried, and refused again"] += 1
                     continue
                 sent += 1
                 if not dry_run:

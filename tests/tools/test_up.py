@@ -115,8 +115,9 @@ def likes(api: str) -> int:
     try:
         return int(asked(f"{api}/v1/notes/n1")["counts"]["like"])
     except urllib.error.HTTPError as error:
-        assert error.code == 404
-        return 0
+        if error.code == 404:
+            return 0
+        raise
 
 
 def test_everything_comes_up_restarts_what_dies_and_ends_on_ctrl_c(running: Running) -> None:
