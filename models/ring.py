@@ -58,21 +58,25 @@ class Ring:
 
     def find(self, chunks: list[bytes], key: bytes) -> int:
         """Place of the row that begins with `key`, -1 when there is none."""
-        width = self.width
-        for i, chunk in enumerate(chunks):
-            if chunk:
-                at = chunk.find(key)
+        i = 0
+        for chunk in chunks:
+            if not chunk:  # they fill in order
+                break
+            at = chunk.find(key)
+            if at >= 0:
+                width = self.width
                 while at >= 0 and at % width:
                     at = chunk.find(key, at + 1)
                 if at >= 0:
                     return i * self.rows + at // width
+            i += 1
         return -1
 
     def push(self, chunks: list[bytes], count: int, row: bytes) -> int:
         """Writes `row` as the one number `count` (0, 1, …) and returns which chunk changed."""
         i, j = divmod(count % self.capacity, self.rows)
         chunk, at = chunks[i], j * self.width
-        chunks[i] = chunk + row if at == len(chunk) else chunk[:at] + row + chunk[at + self.width :]
+        chunks[i] = chunk + row if at >= len(chunk) else chunk[:at] + row + chunk[at + self.width :]
         return i
 
     def get(self, chunks: list[bytes], place: int) -> bytes:

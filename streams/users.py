@@ -157,7 +157,7 @@ class Users:
         return packed_batch(packed, packed.notes, packed.signals)
 
     def reads(self, signal: Any, table: Any) -> tuple[StateKey, ...]:
-        return ((FAMILY, signal.u.encode()),) if type(signal) in FOLDED else ()
+        return owner(signal.u) if type(signal) in FOLDED else ()
 
     def lookups(self, batch: Batch) -> Sequence[int]:
         return ()
@@ -168,7 +168,7 @@ class Users:
                 part.probed(signal.at)
                 out.tell("by-note", signal.k, Probe(0, 0, 0, 0, signal.k, signal.at))
             return  # or a tick
-        (user,) = states
+        user = states[0]
         kind = type(signal)
         if signal.t < user.hot.erased_before:
             out.count(TYPES[signal.k] if kind is Act else kind.__name__.lower(), ERASED)
@@ -209,15 +209,21 @@ class Users:
             if found is not None:
                 self.mark(out, user, *found, FORGOTTEN, t, facts.id)
             return REPEATED
-        self.touch(user, t)
+        hot.events += 1
         hot.exposures += 1
+        if t > hot.last_seen:
+            hot.last_seen = t
+        if not hot.first_seen:
+            hot.first_seen = t
         flags = self.flags(user, signal.u, facts)
         if place >= 0:
             row = self.ledger.get(user.ledger, place)
             chunk = self.ledger.put(user.ledger, place, row[:8] + bytes((row[8] | 1,)) + row[9:])
-            user.dirty |= 1 << AT_LEDGER + chunk
+            user.dirty |= HOT | 1 << AT_LEDGER + chunk
         else:
-            self.see(user, key)
+            n = hot.seen_n
+            user.dirty |= HOT | 1 << AT_SEEN + self.seen.push(user.seen, n, key)
+            hot.seen_n = n + 1
         learn = hot.personalized and not flags & SELF
         # A note that was engaged with before it was seen is no negative any more.
         teach = learn and facts.known and not (place >= 0 and int.from_bytes(row[8:10], "little") & ENGAGED)
@@ -248,7 +254,9 @@ class Users:
         author = facts.author
         if not author:
             return 0
-        return (FOLLOWER if author in user.hot.follows or author in user.follows.older else 0) | (SELF if author == name else 0)
+        if author == name:
+            return SELF | (FOLLOWER if author in user.hot.follows or author in user.follows.older else 0)
+        return FOLLOWER if author in user.hot.follows or author in user.follows.older else 0
 
     # ------------------------------------------------------------------------------------------------------------ slates
 
@@ -769,6 +777,12 @@ VIEWED_TO_END = (*VIEWED, FINISH)
 NO_COMMENT = bytes(8)
 TOLD = tuple((FOLLOWER if state & FOLLOWED else 0) | (SELF if state & OWN else 0) for state in range(8))
 """A ledger row's state -> flags of what is told."""
+
+
+@lru_cache(65_536)
+def owner(user: str) -> tuple[StateKey, ...]:
+    """What a signal of a user reads."""
+    return ((FAMILY, user.encode()),)
 
 
 @lru_cache(65_536)
