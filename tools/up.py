@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import load
+from store.lag import stages
 from tools import topics
-from tools.lag import stages
 from tools.mistake import Mistake
 from tools.parts import EmbeddedBroker, EmbeddedStore, Part, die_with_parent, free_port, listening
 from tools.watch import Moves, Summary
