@@ -18,8 +18,8 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 WANTED = (
     "upwell_events_total",
     "upwell_dead_total",
-    "upwell_frame_seconds",
-    "upwell_event_to_state_seconds",
+    "upwell_frame_seconds_bucket",
+    "upwell_event_to_state_seconds_bucket",
     "upwell_pool_moves_total",
     "upwell_pool_promise_shortfall",
     "upwell_model_logloss",

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from config.settings import Api
 from serving.ops.watch import Watch
 from serving.problems import Problem, documented
+from serving.routes.reading import service_of
 
 WEB = Path(__file__).parent.parent / "web"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -62,14 +64,21 @@ def files() -> dict[str, File]:
     return found
 
 
-def page(request: Request, name: str, headers: dict[str, str]) -> Response:
+def page(request: Request, name: str, headers: dict[str, str], without: bytes = b"") -> Response:
+    """`without`: a link to leave out, since what it leads to is switched off."""
     file = files().get(name)
     if file is None:
         raise Problem(404, "not_found", "Not Found")
+    if without:
+        file = file._replace(body=file.body.replace(without, b""), tag=file.tag[:-1] + '-"')
     told = {**headers, "ETag": file.tag}
     if request.headers.get("if-none-match") == file.tag:
         return Response(status_code=304, headers=told)
     return Response(file.body, headers=told, media_type=file.media_type)
+
+
+def settings_of(request: Request) -> Api:
+    return service_of(request).settings.api
 
 
 web = APIRouter(include_in_schema=False)
@@ -88,13 +97,13 @@ async def part(request: Request, name: str) -> Response:
 @demo.get("/")
 async def demo_page(request: Request) -> Response:
     """The feed of one person, with what moves behind it."""
-    return page(request, "demo.html", COVERS)
+    return page(request, "demo.html", COVERS, b"" if settings_of(request).ops_page else b'<a href="/ops">Operations</a>')
 
 
 @ops.get("/ops", include_in_schema=False)
 async def ops_page(request: Request) -> Response:
     """How the system is."""
-    return page(request, "ops.html", HEADERS)
+    return page(request, "ops.html", HEADERS, b"" if settings_of(request).demo_page else b'<a href="/">Feed</a>')
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {

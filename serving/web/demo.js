@@ -10,6 +10,7 @@ const SEEN_MS = 1000; // half visible for a second is an impression
 const FLUSH_MS = 1200;
 const WEIGHTS = 12;
 const PATIENCE_MS = 4000;
+const AHEAD = 500; // pixels before the end the next page is asked for
 
 const state = {
   user: "",
@@ -149,7 +150,9 @@ function show(told) {
   }
   const degraded = told.degraded ? ` Degraded: ${told.degraded}.` : "";
   $("decided").textContent = `Decided in ${told.took_ms < 10 ? told.took_ms.toFixed(1) : Math.round(told.took_ms)} ms by ${told.model_version}.${degraded}`;
-  $("end").textContent = state.cursor ? "" : state.shown.size ? "That is all there is for now." : "";
+  $("end").textContent = !state.cursor && state.shown.size ? "That is all there is for now." : "";
+  // An observer tells of changes only: on a tall screen the end may stay in sight.
+  requestAnimationFrame(() => $("end").getBoundingClientRect().top < innerHeight + AHEAD && more());
 }
 
 /** Further down: the next page. */
@@ -536,15 +539,13 @@ $("weights-all").addEventListener("click", () => {
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && $("sheet").getAttribute("aria-expanded") === "true") sheet(false);
 });
-new IntersectionObserver((entries) => entries[0].isIntersecting && more(), { rootMargin: "500px" }).observe($("end"));
+new IntersectionObserver((entries) => entries[0].isIntersecting && more(), { rootMargin: `${AHEAD}px` }).observe($("end"));
 setInterval(() => document.visibilityState === "visible" && flush(), FLUSH_MS);
 setInterval(() => document.visibilityState === "visible" && readNote(), 2000);
 addEventListener("pagehide", () => {
   flush(true);
   leaveNote(true);
 });
-
-fetch("/ops", { method: "HEAD" }).then((answer) => { $("to-ops").hidden = answer.status === 404; }).catch(() => undefined);
 
 let first = decodeURIComponent(location.hash.slice(1));
 if (!first) {
