@@ -195,13 +195,15 @@ def over_http(environ: Mapping[str, str], rates: list[float], seconds: float) ->
     ):
         env = {**environ, "UPWELL_KAFKA": broker.address, "UPWELL_REDIS": store.url, "UPWELL_KAFKA__PARTITIONS": "4"}
         settings = config.load(environ=env)
-        local = world(settings, 5_000, 2_000, 60_000, 4)
+        local = world(settings, 5_000, 2_000, 40_000, 4)
         asyncio.run(copied(local.store, open_store(settings)))  # type: ignore[arg-type]
         subprocess.run(
             [sys.executable, "-m", "upwell", "topics", "create"], env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL
         )
         port = free_port()
-        api = subprocess.Popen([sys.executable, "-m", "upwell", "api", "--port", str(port)], env={**os.environ, **env})
+        api = subprocess.Popen(
+            [sys.executable, "-m", "upwell", "api", "--port", str(port)], env={**os.environ, **env}, stdout=subprocess.DEVNULL
+        )
         try:
             ready(port)
             asyncio.run(load(port, 100, 2, 2_000))

@@ -118,6 +118,8 @@ class Service:
         rules = self.settings.feed
         if (lat is None) != (lon is None):
             raise Problem(422, "invalid", "lat and lon come together")
+        if n > rules.n_max:
+            raise Problem(422, "invalid", f"n: at most {rules.n_max}")
         if len(exclude) > rules.exclude_max:
             raise Problem(422, "invalid", f"exclude: at most {rules.exclude_max} notes")
         channel = channel.strip("/")

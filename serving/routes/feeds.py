@@ -2,55 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from serving.problems import Problem, documented
 from serving.response import feed_body
-from serving.routes.reading import (
-    After,
-    Channel,
-    City,
-    Count,
-    Cursor,
-    Exclude,
-    Explain,
-    Lat,
-    Lon,
-    UserId,
-    answer,
-    digest_of,
-    ids,
-    service_of,
-)
+from serving.routes.params import AFTER, ASKER, CHANNEL, CITY, COUNT, CURSOR, EXCLUDE, EXPLAIN, LAT, LON, Params
+from serving.routes.reading import answer, digest_of, service_of
 from serving.routes.shapes import FEED
 
 router = APIRouter(tags=["feeds"])
 RESPONSES: dict[int | str, dict[str, Any]] = {200: {"description": "what to show", "content": {"application/json": {"schema": FEED}}}}
 RESPONSES |= documented(400, 401, 422)
+USER = {"user_id": "user id, or anon:<anonymous_id>"}
+
+MAIN = Params(COUNT, CURSOR, CHANNEL, LAT, LON, EXCLUDE, EXPLAIN, AFTER)
+FOLLOWING = Params(COUNT, CURSOR, EXCLUDE, EXPLAIN, AFTER)
+NEARBY = Params(COUNT, CURSOR, LAT, LON, EXCLUDE, EXPLAIN, AFTER)
+HOT = Params(COUNT, CURSOR, CHANNEL, CITY, EXCLUDE, EXPLAIN, ASKER)
 
 
-async def feed(
-    request: Request,
-    user_id: str,
-    surface: str,
-    n: int,
-    cursor: str | None,
-    channel: str,
-    city: str,
-    lat: float | None,
-    lon: float | None,
-    exclude: list[str],
-    explain: bool,
-    after: str | None,
-) -> Response:
+async def feed(request: Request, surface: str, user_id: str, asked: dict[str, Any]) -> Response:
     """Every surface: wait, decide, hand the slate over, answer."""
     service = service_of(request)
     digest = digest_of(user_id, "user_id") if user_id else 0
-    query, scope, shown = service.query(user_id, surface, n, cursor, channel, city, lat, lon, ids(exclude), explain)
-    if after and user_id:
+    get = asked.get
+    query, scope, shown = service.query(
+        user_id,
+        surface,
+        asked["n"],
+        get("cursor"),
+        get("channel", ""),
+        get("city", ""),
+        get("lat"),
+        get("lon"),
+        asked["exclude"],
+        asked["explain"],
+    )
+    if user_id and (after := get("after")):
         await service.wait(after, "users", digest)
     decided = await service.answer(query)
     viewer = decided.page.viewer
@@ -60,63 +51,38 @@ async def feed(
     return answer(feed_body(decided, service.next_cursor(decided, scope, shown)))
 
 
-@router.get("/v1/feed/{user_id}", summary="The feed", responses=RESPONSES, response_class=Response)
-async def main(
-    request: Request,
-    user_id: UserId,
-    n: Count = 20,
-    cursor: Cursor = None,
-    channel: Channel = "",
-    lat: Lat = None,
-    lon: Lon = None,
-    exclude: Exclude = [],  # noqa: B006 (FastAPI copies it)
-    explain: Explain = False,
-    after: After = None,
-) -> Response:
+@router.get("/v1/feed/{user_id}", summary="The feed", responses=RESPONSES, response_class=Response, openapi_extra=MAIN.document(USER))
+async def main(request: Request) -> Response:
     """What to show this user now. Somebody unknown gets a first feed, not an error."""
-    return await feed(request, user_id, "feed", n, cursor, channel, "", lat, lon, exclude, explain, after)
+    return await feed(request, "feed", request.path_params["user_id"], MAIN.read(request))
 
 
-@router.get("/v1/feed/{user_id}/following", summary="New notes of followed authors", responses=RESPONSES, response_class=Response)
-async def following(
-    request: Request,
-    user_id: UserId,
-    n: Count = 20,
-    cursor: Cursor = None,
-    exclude: Exclude = [],  # noqa: B006
-    explain: Explain = False,
-    after: After = None,
-) -> Response:
-    """Notes of those whom the user follows and that were not seen yet."""
-    return await feed(request, user_id, "following", n, cursor, "", "", None, None, exclude, explain, after)
+@router.get(
+    "/v1/feed/{user_id}/following",
+    summary="New notes of followed authors",
+    responses=RESPONSES,
+    response_class=Response,
+    openapi_extra=FOLLOWING.document(USER),
+)
+async def following(request: Request) -> Response:
+    """Notes of those whom the user follows and that were not seen yet, newest first."""
+    return await feed(request, "following", request.path_params["user_id"], FOLLOWING.read(request))
 
 
-@router.get("/v1/feed/{user_id}/nearby", summary="Notes near a place", responses=RESPONSES, response_class=Response)
-async def nearby(
-    request: Request,
-    user_id: UserId,
-    n: Count = 20,
-    cursor: Cursor = None,
-    lat: Lat = None,
-    lon: Lon = None,
-    exclude: Exclude = [],  # noqa: B006
-    explain: Explain = False,
-    after: After = None,
-) -> Response:
+@router.get(
+    "/v1/feed/{user_id}/nearby",
+    summary="Notes near a place",
+    responses=RESPONSES,
+    response_class=Response,
+    openapi_extra=NEARBY.document(USER),
+)
+async def nearby(request: Request) -> Response:
     """Around lat and lon, or where the user was last; without any place 422 `location_required`."""
-    return await feed(request, user_id, "nearby", n, cursor, "", "", lat, lon, exclude, explain, after)
+    return await feed(request, "nearby", request.path_params["user_id"], NEARBY.read(request))
 
 
-@router.get("/v1/hot", summary="What is hot", responses=RESPONSES, response_class=Response)
-async def hot(
-    request: Request,
-    n: Count = 20,
-    cursor: Cursor = None,
-    channel: Channel = "",
-    city: City = "",
-    exclude: Exclude = [],  # noqa: B006
-    explain: Explain = False,
-    user_id: Annotated[str, Query(max_length=128, description="who asks: leaves out what he blocked or hid, and logs the slate")] = "",
-) -> Response:
+@router.get("/v1/hot", summary="What is hot", responses=RESPONSES, response_class=Response, openapi_extra=HOT.document({}))
+async def hot(request: Request) -> Response:
     """Hot notes of all channels, one channel, or one city: the same for everybody but for what `user_id` does not want."""
-    return await feed(request, user_id, "hot", n, cursor, channel, city, None, None, exclude, explain, None)
+    asked = HOT.read(request)
+    return await feed(request, "hot", asked["user_id"], asked)

@@ -16,15 +16,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 UserId = Annotated[str, Path(description="user id, or anon:<anonymous_id>", min_length=1, max_length=128, examples=["u1"])]
 NoteId = Annotated[str, Path(description="note id", min_length=1, max_length=128, examples=["n1"])]
-Count = Annotated[int, Query(ge=1, le=50, description="how many items")]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before", max_length=4096)]
 After = Annotated[str | None, Query(description="`position` of a POST: waits up to 250 ms until the answer contains it", max_length=16384)]
-Channel = Annotated[str, Query(description="only this channel and those below it", max_length=128)]
-City = Annotated[str, Query(max_length=128)]
-Lat = Annotated[float | None, Query(ge=-90, le=90, allow_inf_nan=False)]
-Lon = Annotated[float | None, Query(ge=-180, le=180, allow_inf_nan=False)]
-Exclude = Annotated[list[str], Query(description="note ids that must not come: repeated, or separated by commas")]
-Explain = Annotated[bool, Query(description="tell what brought each item, and what its score is made of")]
 
 
 def service_of(request: Request) -> Service:
@@ -43,10 +35,6 @@ def digest_of(name: str, what: str) -> int:
     if name[0] == "_":
         raise Problem(422, "invalid", f"{what}: ids that begin with _ are reserved")
     return hash64(name)
-
-
-def ids(values: list[str]) -> list[str]:
-    return [one for value in values for one in value.split(",") if one]
 
 
 def answer(body: Any, status: int = 200) -> Response:
