@@ -238,6 +238,21 @@ def dead_retry(
 
 
 @app.command()
+def rebuild(
+    stage: Annotated[str, Argument(help="users, notes, …; default: all that keep state.")] = "",
+    metrics_port: Annotated[int, Option(help="Of upwell_restore_remaining_records; 0: a free one; default: none.")] = -1,
+    accept_loss: Annotated[bool, Option("--accept-loss", help="Fold what is kept, where a log's beginning was deleted.")] = False,
+) -> None:
+    """Fold state again from the logs, beside the live one, and put it in its place. Also after the store lost everything.
+
+    Example: upwell rebuild notes
+    """
+    from tools.rebuild import run
+
+    run(settings(local=True), [stage] if stage else [], metrics_port, accept_loss=accept_loss)
+
+
+@app.command()
 def doctor() -> None:
     """What is reachable, what is wrong, and what to do; exit 1 when something is wrong.
 

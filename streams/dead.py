@@ -7,6 +7,7 @@ header          holds
 ``topic``, ``partition``, ``offset``  where the record stands in its log
 ``index``       place in its array; 0 for a lone object, and where the record as a whole cannot be read
 ``message``     one line that names the field
+``step``        only where a step was passed over for good (``fold_error``): its place in the position, for rebuilds
 ``retry``       only on what was retried once: ``topic/partition/offset[/index]`` of the first try, the topic by its short name
 ``part``        only where the value is not the whole record: ``element`` (of a large array) or ``head`` (of a record too large to send)
 ==============  =================================================================================================================
@@ -61,6 +62,8 @@ class Letter(msgspec.Struct, frozen=True):
     value: bytes | None
     retried: str = ""
     part: str = ""
+    step: int = -1
+    """of the position that every fold passes over; -1: none is"""
 
     @property
     def place(self) -> str:
@@ -121,6 +124,7 @@ def parse(record: Record) -> Letter:
             record.value,
             headers.get(RETRIED, ""),
             headers.get("part", ""),
+            int(headers.get("step", "-1")),
         )
     except (KeyError, ValueError) as error:
         raise ValueError(f"{record.topic}/{record.partition}/{record.offset} is no dead letter: {error}") from None

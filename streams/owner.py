@@ -55,6 +55,10 @@ class Reader(Protocol):
         """Whether the log has a record at `offset` or beyond."""
 
 
+Renewed = Callable[[fold.Partition], Awaitable[fold.Partition | None]]
+"""The partition of the generation that the manifest names; None when that is the given one's. Raises `StoreError`."""
+
+
 class Owner:
     """Runs one `fold.Partition` until it is cancelled."""
 
@@ -71,6 +75,7 @@ class Owner:
         poison_after: int = 3,
         tick_lag: float = 10.0,
         wall: Callable[[], float] = time.time,
+        renewed: Renewed | None = None,
     ) -> None:
         self.part, self.store, self.reader, self.send, self.resolve = (part, store, reader, send, resolve)
         self.stage, self.full_topic = part.stage.name, full_topic
@@ -80,6 +85,7 @@ class Owner:
         self.fed = 0
         self.highwater = 0
         self.stopping = asyncio.Event()
+        self.renewed, self.outdated = renewed, False
         self.begun = False
         self.failures: Counter[tuple[Position, str]] = Counter()
         self.pause = 0.05
@@ -98,8 +104,11 @@ class Owner:
         first: bytes | None = None
         while True:
             try:
+                await self.renew()
                 first = await fold.begin(self.part, self.store)
-                break
+                # A rebuild names the new generation before it takes the old one's checkpoints away.
+                if first is not None or not await self.renew():
+                    break
             except StoreError as error:
                 await self.store_away(error)
         name = f"{self.full_topic}/{self.part.partition}"
@@ -129,6 +138,26 @@ class Owner:
         self.begun = True
         self.last_commit = self.wall()
         return offset
+
+    async def renew(self) -> bool:
+        """Whether the manifest names another generation by now; then it is the one to work on."""
+        self.outdated = False
+        part = await self.renewed(self.part) if self.renewed is not None else None
+        if part is not None:
+            log.info("generation", stage=self.stage, partition=part.partition, generation=part.slot.generation)
+            part.condemned, part.max_steps = self.part.condemned, self.part.max_steps
+            self.part = part
+        return part is not None
+
+    def outdate(self) -> None:
+        """There is another generation: the owner goes there before it does anything else."""
+        self.outdated = True
+        self.wake()
+
+    def wake(self) -> None:
+        """An owner that waits for a frame gets an empty one of another epoch, which it ignores."""
+        if self.queue.empty():
+            self.queue.put_nowait(Frame(None, 0, -1, [], 0))
 
     async def beyond_end(self, offset: int) -> bool:
         """An end offset may be short, or come late after a broker's restart; a log that does not hold what was applied lost it."""
@@ -193,7 +222,9 @@ class Owner:
         """Take frames until stopped. Raises `Stop` and what is a bug."""
         while not self.stopping.is_set():
             frame = await self.next_frame()
-            if frame is None:
+            if self.outdated:
+                await self.guarded(partial(self.rewind, "another generation"))
+            elif frame is None:
                 if self.part.uncut:
                     await self.guarded(self.commit)
             else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
@@ -264,6 +266,29 @@ class Chaos:
     def fault_broker(self) -> None:
         self.kafka.restart()
 
+    def fault_rebuild(self) -> None:
+        """Every stage is folded again beside the live one, and takes its place."""
+        self.upwell("rebuild")
+        self.copied_at = 0.0
+
+    def fault_flush(self) -> None:
+        """The store, or one master of the cluster, loses everything; workers stop and say so, and a rebuild brings it back."""
+        with contextlib.closing(redis.Redis.from_url(self.node().url)) as client:
+            client.flushall()
+        time.sleep(self.rng.uniform(0.5, 3))
+        self.upwell("rebuild")
+        for worker in self.workers:
+            worker.kill()
+            worker.start()
+        self.copied_at = 0.0
+
+    def upwell(self, *words: str) -> None:
+        """A command, waited for."""
+        command = Process(words[0], self.folder / words[0], words, self.variables).start()
+        assert command.process is not None
+        if command.process.wait(120):
+            raise SystemExit(f"{' '.join(words)} failed: {command.last_words()}")
+
     def node(self) -> EmbeddedStore:
         return self.rng.choice(self.cluster.nodes) if self.cluster else self.store
 
@@ -306,6 +331,9 @@ class Chaos:
             except (httpx.HTTPError, KeyError, ValueError):
                 continue
         self.worst_lag = time.monotonic() - started
+        # Its probes would go on filling the logs that are compared with the state.
+        self.api.stop(10)
+        time.sleep(3)
         for worker in self.workers:
             worker.stop(10)
 
@@ -324,6 +352,8 @@ class Chaos:
             "rollbacks": self.done["rollback"],
             "stalls": self.done["stall"],
             "scaled": self.done["scale"],
+            "rebuilds": self.done["rebuild"],
+            "flushes": self.done["flush"],
             "garbage": self.done["garbage"],
             "events": len(self.acknowledged),
             "wrong_counters": len(wrong),
