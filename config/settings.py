@@ -144,6 +144,11 @@ class Feed(Section, frozen=True):
     hot_places: int
     follow_authors: int
     follow_places: int
+    friend_users: int
+    friend_places: int
+    behaviour_notes: int
+    behaviour_places: int
+    behaviour_keep: float
     nearby_km: float
     nearby_places: int
     pool_share: float

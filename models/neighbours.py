@@ -19,8 +19,9 @@ from models.decay import rebase
 
 VERSION = 1
 
-HEAD = np.dtype([("hash", "<u8"), ("together", "<f4"), ("after", "<f4"), ("near", "<f4"), ("recent", "<f4")])
-"""A neighbour as serving reads it. All four are sums over users who engaged with both notes, d engagements apart, of
+HEAD = np.dtype([("hash", "<u8"), ("together", "<f4"), ("after", "<f4"), ("near", "<f4"), ("recent", "<f4"), ("count", "<u4")])
+"""A neighbour as serving reads it: `count` is how often it was engaged with, as last told. The others are sums over users who engaged
+with both notes, d engagements apart, of
 
 ========  ===========================================================================================================
 together  d^-0.5
@@ -127,7 +128,7 @@ class Neighbours:
     slots
         Neighbours stored of a note: 32 bytes each.
     head
-        Neighbours that serving reads: 24 bytes each.
+        Neighbours that serving reads: 28 bytes each.
     batch
         Neighbours evicted at once when there is no free slot; the cost of a scan is spread over so many.
     youth
@@ -227,6 +228,7 @@ class Neighbours:
             rows[name] = column[best]
         for name in ("after", "near", "recent"):
             rows[name] = np.frombuffer(getattr(around, name), np.float32)[best]
+        rows["count"] = np.frombuffer(around.counts, np.uint32)[best]
         return _FRONT.pack(VERSION, len(best), around.engaged, around.landmark, self.half_life_ms) + rows.tobytes()
 
 

@@ -16,8 +16,10 @@ from serving.filters.status import DeletedFilter, ReviewFilter
 from serving.filters.visibility import VisibilityFilter
 from serving.scorers.ordered import OrderedScorer, listed, newest
 from serving.scorers.prior import PriorScorer
+from serving.sources.behaviour import BehaviourSource, SimilarSource
 from serving.sources.channel import ChannelSource
 from serving.sources.follow import FollowSource
+from serving.sources.friends import FriendsSource
 from serving.sources.hot import HotSource
 from serving.sources.interest import InterestSource
 from serving.sources.nearby import NearbySource
@@ -35,13 +37,15 @@ def build(settings: Settings) -> Mapping[str, Pipeline]:
     tiers = len(settings.pool.tiers)
 
     feed = (InterestSource(rules), ChannelSource(rules), FollowSource(rules), PoolSource(rules, tiers), HotSource(rules))
+    readers = (BehaviourSource(rules, settings.neighbours.shrink), FriendsSource(rules))
     following = (FollowSource(rules, authors=settings.users.follows),)
     nearby = (NearbySource(rules),)
     hot = (HotSource(rules),)
     return {
-        "feed": Pipeline(feed, EARLY, FILTERS, scorer, pools=True),
+        "feed": Pipeline(feed, EARLY, FILTERS, scorer, pools=True, readers=readers),
         "following": Pipeline(following, EARLY, FILTERS, OrderedScorer(scorer, newest), pools=False),
         "nearby": Pipeline(nearby, EARLY, FILTERS, scorer, pools=False),
         # Hot is the same for everybody: what was seen stays.
         "hot": Pipeline(hot, EARLY[1:], FILTERS, OrderedScorer(scorer, listed), pools=False),
+        "similar": Pipeline((), EARLY[1:], FILTERS, OrderedScorer(scorer, listed), pools=False, readers=(SimilarSource(),)),
     }

@@ -1,7 +1,7 @@
 """One feed: read, decide, read the text of what is shown.
 
     round trip 1: the user's keys and the partition's clock        ─► Viewer
-    round trip 2: all list heads that the sources asked for        ─► Candidates ─► early filters
+    round trip 2: all heads that the sources asked for             ─► Candidates ─► early filters
     round trip 3: the candidates' records                          ─► filters ─► scorer ─► slots ─► Page
     round trip 4: facts and text of the notes shown                ─► response
 
@@ -32,7 +32,7 @@ from serving.clock import StreamClock, partition_state
 from serving.keys import Keys
 from serving.slots import RANKED, passed_over, place
 from serving.snapshot import Snapshot
-from serving.stages import Ask, Candidates, EarlyFilter, Filter, Page, Placed, Query, Scorer, Source, Viewer
+from serving.stages import Ask, Candidates, EarlyFilter, Filter, Hashes, Page, Placed, Query, Reader, Scorer, Source, Viewer
 from serving.text import facts_from, text_from
 from serving.viewer import NO_TASTE, PARTS, viewer_from
 from store.base import Store, StoreError
@@ -53,6 +53,8 @@ class Pipeline(NamedTuple):
     scorer: Scorer
     pools: bool
     """places are reserved for notes in the traffic pools"""
+    readers: Sequence[Reader] = ()
+    """sources whose notes stand in no list"""
 
 
 class Answer(NamedTuple):
@@ -109,8 +111,12 @@ class Feed:
 
         asks, of = self.asked(query, viewer, pipeline.sources)
         width = HEAD.itemsize
-        heads = await store.read((), [(keys.head(ask.name), 0, ask.places * width - 1) for ask in asks]) if asks else []
-        candidates = self.gather(asks, of, heads)
+        wanted = [(reader, reader.wants(query, viewer, keys)) for reader in pipeline.readers]
+        others = [key for _, wants in wanted for key in wants]
+        ranges = [(keys.head(ask.name), 0, ask.places * width - 1) for ask in asks]
+        heads = await store.read(others, ranges) if others or ranges else []
+        viewer, found = self.found(query, viewer, wanted, heads)
+        candidates = self.gather(asks, of, heads[len(others) :], found)
         for early in pipeline.early:
             candidates = self.kept(early.name, candidates, early.keeps(query, viewer, candidates))
         if candidates.hashes.size > self.rules.candidates:
@@ -158,9 +164,31 @@ class Feed:
             of += [SOURCES.index(source.name)] * len(wanted)
         return asks, of
 
-    def gather(self, asks: Sequence[Ask], of: Sequence[int], heads: Sequence[bytes | None]) -> Candidates:
-        """The heads as one set of candidates."""
+    def found(
+        self, query: Query, viewer: Viewer, wanted: Sequence[tuple[Reader, Sequence[bytes]]], values: Sequence[bytes | None]
+    ) -> tuple[Viewer, list[tuple[int, Hashes]]]:
+        """What readers make of their values, by their index in SOURCES, and what they learned of the viewer."""
+        notes, at = [], 0
+        for reader, wants in wanted:
+            if wants:
+                try:
+                    viewer, hashes = reader.finds(query, viewer, values[at : at + len(wants)])
+                    notes.append((SOURCES.index(reader.name), hashes))
+                except Exception:
+                    metrics.FEED_COMPONENT_ERRORS.labels(reader.name).inc()
+                    log.exception("source failed", source=reader.name)
+                at += len(wants)
+        return viewer, notes
+
+    def gather(
+        self, asks: Sequence[Ask], of: Sequence[int], heads: Sequence[bytes | None], more: Sequence[tuple[int, Hashes]] = ()
+    ) -> Candidates:
+        """The heads, and `more` notes by the index of their source, as one set of candidates."""
         found, counted = heads_from(heads)
+        if more:
+            found = np.concatenate([found, *(hashes for _, hashes in more)])
+            counted = [*counted, *(hashes.size for _, hashes in more)]
+            of = [*of, *(source for source, _ in more)]
         if not found.size:
             return Candidates(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.bool_))
         brought = [0] * len(SOURCES)
@@ -170,16 +198,16 @@ class Feed:
             if size:
                 self.candidates[SOURCES[source]].inc(size)
         sizes = np.array(counted, np.intp)
-        ask = np.repeat(np.arange(len(asks)), sizes)
+        ask = np.repeat(np.arange(len(of)), sizes)
         places = np.arange(ask.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         order = np.argsort(found, kind="stable")
         found = found[order]
         first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
         hashes = found[first]
         sources = np.bitwise_or.reduceat((1 << np.array(of, np.uint8))[ask][order], first)
-        rank = np.minimum.reduceat((places * len(asks) + ask)[order], first)
+        rank = np.minimum.reduceat((places * len(of) + ask)[order], first)
         if any(a.inside for a in asks):
-            inside = np.logical_or.reduceat(np.array([a.inside for a in asks])[ask][order], first)
+            inside = np.logical_or.reduceat(np.array([*(a.inside for a in asks), *(False for _ in more)])[ask][order], first)
         else:
             inside = np.zeros(hashes.size, np.bool_)
         return Candidates(hashes, sources, rank, inside)

@@ -20,6 +20,7 @@ class Keys:
         self.users, self.notes, self.lists = (manifest.count(stage) for stage in ("users", "notes", "lists"))
         self._notes = {kind: self._prefixes("notes", kind) for kind in ("note", "facts", "text", "state", "moves")}
         self._heads = self._prefixes("lists", "head")
+        self._neighbours = self._prefixes("neighbours", "head")
         self._users: dict[str, list[bytes]] = {}
         self.clocks = [manifest.at("users", p).ledger for p in range(self.users)]
         """the runner's part of each users partition: its clock"""
@@ -44,11 +45,20 @@ class Keys:
 
     def note(self, kind: str, digests: npt.ArrayLike) -> list[bytes]:
         """One kind of value of many notes: hundreds of keys at once, so their digits are made by one call."""
-        hashes = np.asarray(digests, np.uint64)
-        prefixes, digits = self._notes[kind], hexlify(hashes.astype(">u8").tobytes())
-        owners: list[int] = (hashes % np.uint64(self.notes)).tolist()
-        return [prefixes[owner] + digits[at : at + 16] for owner, at in zip(owners, range(0, len(digits), 16), strict=True)]
+        return keyed(self._notes[kind], digests)
+
+    def neighbours(self, digests: npt.ArrayLike) -> list[bytes]:
+        """The heads of the neighbours of notes."""
+        return keyed(self._neighbours, digests)
 
     def head(self, name: str) -> bytes:
         """The head of a list."""
         return self._heads[hash64(name) % self.lists] + name.encode()
+
+
+def keyed(prefixes: Sequence[bytes], digests: npt.ArrayLike) -> list[bytes]:
+    """Keys of notes by hash, each under the prefix of the partition that owns it."""
+    hashes = np.asarray(digests, np.uint64)
+    digits = hexlify(hashes.astype(">u8").tobytes())
+    owners: list[int] = (hashes % np.uint64(len(prefixes))).tolist()
+    return [prefixes[owner] + digits[at : at + 16] for owner, at in zip(owners, range(0, len(digits), 16), strict=True)]

@@ -10,6 +10,8 @@ code                   parameters       an app may say
 ``signup_tag``         tag              You chose {tag}
 ``channel``            channel          Popular in {channel}
 ``nearby``             distance_m       {distance} away
+``friend``             user_id, action  {user} collected this
+``behaviour``                           Like what you took lately
 ``pool``               tier             New here (tier 0); on its way up (higher tiers)
 ``hot``                                 Popular now
 ``sponsored``                           Sponsored
@@ -37,6 +39,7 @@ def reasons(
     distance_m: int | None,
     query: Query,
     viewer: Viewer,
+    note: int,
     tags: Sequence[float],
     author: float,
     channel: float,
@@ -50,6 +53,9 @@ def reasons(
     hot = viewer.hot
     if facts.author in hot.follows:
         found.append({"code": "follow", "author_id": facts.author})
+    if note in viewer.friends:
+        friend = viewer.friends[note]
+        found.append({"code": "friend", "user_id": friend.user_id, "action": friend.action})
     if query.surface == "nearby" and distance_m is not None:
         found.append({"code": "nearby", "distance_m": distance_m})
     best = max(tags, default=0.0)
@@ -62,6 +68,8 @@ def reasons(
         found.append({"code": "interest_channel", "channel": facts.channel})
     if query.channel:
         found.append({"code": "channel", "channel": query.channel})
+    if sources & BITS["behaviour"] and query.surface != "similar":
+        found.append({"code": "behaviour"})
     if sources & BITS["hot"]:
         found.append({"code": "hot"})
     if not found and sources & BITS["channel"]:

@@ -103,7 +103,17 @@ def items(answer: Answer) -> list[dict[str, Any]]:
             "distance_m": distances[i],
             "counts": {action: counts[i][a] for action, a in COUNTED},
             "reasons": reasons(
-                about, placed.slot, sources[i], tier, distances[i], query, viewer, tags[i][: len(about.tags)], authors[i], channels[i]
+                about,
+                placed.slot,
+                sources[i],
+                tier,
+                distances[i],
+                query,
+                viewer,
+                hashes[i],
+                tags[i][: len(about.tags)],
+                authors[i],
+                channels[i],
             ),
         }
         if query.explain:

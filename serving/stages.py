@@ -9,7 +9,7 @@ cannot drop: their answers have no room for it. None of them reads, waits, count
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -17,6 +17,10 @@ import numpy.typing as npt
 
 from models.interest import Named, Taste
 from models.user import Hot
+
+if TYPE_CHECKING:
+    from serving.beside import Beside
+    from serving.keys import Keys
 
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -49,6 +53,15 @@ class Query(msgspec.Struct, frozen=True):
     explain: bool = False
     session_id: str = ""
     device: str = ""
+    note: int = 0
+    """hash of the note whose like is asked for; 0 without one"""
+
+
+class Friend(NamedTuple):
+    """Whom the user follows, and what he did to a note in public."""
+
+    user_id: str
+    action: str
 
 
 class Viewer(msgspec.Struct, frozen=True):
@@ -75,6 +88,10 @@ class Viewer(msgspec.Struct, frozen=True):
     lat: float | None = None
     lon: float | None = None
     city: str = ""
+    beside: Beside | None = None
+    """neighbours of the user's recent notes, once they are read; None without any"""
+    friends: Mapping[int, Friend] = {}
+    """note hash -> whom the user follows and who acted on it last, once that is read"""
 
 
 class Ask(NamedTuple):
@@ -124,6 +141,17 @@ class Source(Protocol):
     """one of `config.records.SOURCES`"""
 
     def asks(self, query: Query, viewer: Viewer) -> Sequence[Ask]: ...
+
+
+class Reader(Protocol):
+    """A source whose notes stand in no list: it names keys, and makes notes of their values. Read with the lists, in one round trip."""
+
+    name: ClassVar[str]
+
+    def wants(self, query: Query, viewer: Viewer, keys: Keys) -> Sequence[bytes]: ...
+
+    def finds(self, query: Query, viewer: Viewer, values: Sequence[bytes | None]) -> tuple[Viewer, Hashes]:
+        """The viewer with what was learned of him, and notes, each once, best first."""
 
 
 class EarlyFilter(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -21,10 +22,11 @@ USER = {"user_id": "user id, or anon:<anonymous_id>"}
 MAIN = Params(COUNT, CURSOR, CHANNEL, LAT, LON, EXCLUDE, EXPLAIN, AFTER)
 FOLLOWING = Params(COUNT, CURSOR, EXCLUDE, EXPLAIN, AFTER)
 NEARBY = Params(COUNT, CURSOR, LAT, LON, EXCLUDE, EXPLAIN, AFTER)
+SIMILAR = Params(COUNT, EXCLUDE, EXPLAIN, ASKER)
 HOT = Params(COUNT, CURSOR, CHANNEL, CITY, EXCLUDE, EXPLAIN, ASKER)
 
 
-async def feed(request: Request, surface: str, user_id: str, asked: dict[str, Any]) -> Response:
+async def feed(request: Request, surface: str, user_id: str, asked: dict[str, Any], note: int = 0) -> Response:
     """Every surface: wait, decide, hand the slate over, answer."""
     service = service_of(request)
     digest = digest_of(user_id, "user_id") if user_id else 0
@@ -41,6 +43,8 @@ async def feed(request: Request, surface: str, user_id: str, asked: dict[str, An
         asked["exclude"],
         asked["explain"],
     )
+    if note:
+        query = msgspec.structs.replace(query, note=note)
     if user_id and (after := get("after")):
         await service.wait(after, "users", digest)
     decided = await service.answer(query)
@@ -48,7 +52,8 @@ async def feed(request: Request, surface: str, user_id: str, asked: dict[str, An
     if surface == "nearby" and viewer.lat is None and not viewer.city and not decided.page.degraded:
         raise Problem(422, "location_required", "nearby needs a place: lat and lon, or a user who told one")
     service.log_slate(decided)
-    return answer(feed_body(decided, service.next_cursor(decided, scope, shown)))
+    # What is like a note has one page: its neighbours are few.
+    return answer(feed_body(decided, None if note else service.next_cursor(decided, scope, shown)))
 
 
 @router.get("/v1/feed/{user_id}", summary="The feed", responses=RESPONSES, response_class=Response, openapi_extra=MAIN.document(USER))
@@ -86,3 +91,18 @@ async def hot(request: Request) -> Response:
     """Hot notes of all channels, one channel, or one city: the same for everybody but for what `user_id` does not want."""
     asked = HOT.read(request)
     return await feed(request, "hot", asked["user_id"], asked)
+
+
+@router.get(
+    "/v1/notes/{note_id}/similar",
+    summary="Notes like this one",
+    responses=RESPONSES,
+    response_class=Response,
+    openapi_extra=SIMILAR.document({"note_id": "note id"}),
+)
+async def similar(request: Request) -> Response:
+    """What was engaged with beside this note, the most similar first; nothing where nobody has yet, or there is no such note."""
+    asked, note_id = SIMILAR.read(request), request.path_params["note_id"]
+    digest = digest_of(note_id, "note_id")
+    asked["exclude"] = [*asked["exclude"], note_id]
+    return await feed(request, "similar", asked["user_id"], asked, digest)
