@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import faust
@@ -29,6 +30,7 @@ from faust.types import TP
 from prometheus_client import start_http_server
 
 from config import metrics
+from config.keys import Slot
 from config.records import VERSION, Position, Source, Tick, encode
 from config.settings import Kafka, Settings
 from config.topics import STAGES, full, group
@@ -148,7 +150,7 @@ class StageApp:
         if hasattr(stage, "wants_facts"):
             from streams.facts import FactsCache
 
-            cache = FactsCache(worker.store, settings, worker.manifest.slot)
+            cache = FactsCache(worker.store, settings, lambda stage, digest: worker.manifest.slot(stage, digest))
 
             async def resolve(hashes: Sequence[int]) -> Mapping[int, Any]:
                 return await cache.resolve(hashes, time.time() * 1000)
@@ -180,7 +182,7 @@ class StageApp:
             counts = worker.manifest.partitions
             for tp in mine:
                 topic = self.topics[tp.topic]
-                slot = worker.manifest.at(slot_stage(self.stage.name, topic), tp.partition)
+                slot = self.slot(tp)
                 source = Source(await worker.identity(topic), tp.topic, tp.partition)
                 limits = fold.Limits(
                     keys=engine.piece_keys, bytes=engine.piece_bytes, cache_bytes=engine.cache_mb * 1_000_000 // max(1, len(mine))
@@ -195,12 +197,21 @@ class StageApp:
                     commit_every=engine.slow_commit_s if self.stage.name in engine.slow_stages else 0.0,
                     poison_after=engine.poison_after,
                     tick_lag=engine.tick_lag_s,
+                    renewed=partial(self.renewed, tp),
                 )
                 offsets[tp] = await owner.begin()
                 self.owners[tp] = owner
         except (Stop, BrokerError) as error:
             worker.fatal(str(error))
         return offsets
+
+    def slot(self, tp: TP) -> Slot:
+        return self.worker.manifest.at(slot_stage(self.stage.name, self.topics[tp.topic]), tp.partition)
+
+    async def renewed(self, tp: TP, part: fold.Partition) -> fold.Partition | None:
+        await self.worker.read_manifest()
+        slot = self.slot(tp)
+        return None if slot == part.slot else fold.Partition(part.stage, slot, part.source, part.counts, part.limits)
 
     def sought(self, epochs: Mapping[TP, int]) -> None:
         """The consumer stands at the checkpoints: the owners may work."""
@@ -257,9 +268,7 @@ class StageApp:
         """The piece in hand, and no more."""
         for owner in self.owners.values():
             owner.stopping.set()
-            # Wakes an owner that waits for a frame; an empty frame of another epoch is ignored.
-            if owner.queue.empty():
-                owner.queue.put_nowait(Frame(None, 0, -1, [], 0))
+            owner.wake()
         if self.tasks:
             await asyncio.wait(self.tasks.values(), timeout=5)
 
@@ -348,6 +357,28 @@ class Worker:
         """SIGTERM or SIGINT."""
         if not self.ended.done():
             self.ended.set_result(None)
+
+    async def read_manifest(self) -> None:
+        """As it stands in the store; one that is gone is for the owners to find out. Raises `StoreError`."""
+        standing = await manifests.load(self.store, self.settings.kafka.prefix)
+        if standing is not None:
+            self.manifest = standing
+
+    async def follow_manifest(self) -> None:
+        """Once a second: a stage that was rebuilt goes on in its new generation, also where nothing comes."""
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                await self.read_manifest()
+            except StoreError:
+                continue
+            except ManifestError as error:
+                self.fatal(str(error))
+                return
+            for stage_app in self.apps:
+                for tp, owner in list(stage_app.owners.items()):
+                    if owner.part.slot != stage_app.slot(tp):
+                        owner.outdate()
 
     async def identity(self, topic: str) -> str:
         """Of the log as it is now (asked at most every two seconds); waits for a broker that is away."""
@@ -468,7 +499,8 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     presence = Presence(worker.store, settings.kafka.prefix, f"http://127.0.0.1:{server.server_port}/metrics", worker.held)
-    chores = [asyncio.create_task(worker.housekeeping()), asyncio.create_task(worker.watch_ends()), asyncio.create_task(presence.run())]
+    works = (worker.housekeeping, worker.watch_ends, worker.follow_manifest, presence.run)
+    chores = [asyncio.create_task(work()) for work in works]
     message = await worker.ended
     for chore in chores:
         chore.cancel()

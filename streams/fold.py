@@ -204,10 +204,12 @@ class Collector:
     def publish(self, topic: str, key: bytes, value: bytes) -> None:
         self.public.append(Outgoing(topic, None, key, value))
 
-    def dead(self, reason: str, message: str, index: int | None = None) -> None:
+    def dead(self, reason: str, message: str, index: int | None = None, step: int | None = None) -> None:
         part = self.part
         assert part.record is not None
         key, value, headers = letter(part.record, part.source.topic, part.index if index is None else index, reason, message)
+        if step is not None:
+            headers = (*headers, ("step", b"%d" % step))
         self.public.append(Outgoing("dead", None, key, value, headers))
         self.count("dead", reason)
 
@@ -655,7 +657,7 @@ class Partition:
             return False
         self.skips.add(position)
         self.state.skips.append((position.offset, position.index, position.step))
-        self.out.dead("fold_error", message)
+        self.out.dead("fold_error", message, step=position.step)
         return True
 
     # --------------------------------------------------------------------------------------------------------- cutting
