@@ -1,0 +1,155 @@
+"""The world is the one the usual rules were measured in, and the production policy keeps its figures in it, seeing nothing hidden."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from models.pool import Need
+from tools import simulate
+from tools.mistake import Mistake
+from tools.worlds import upwell, usual
+from tools.worlds.world import Spec, World, read
+
+WORLDS = Path(simulate.__file__).parent / "worlds"
+SMALL = msgspec.structs.replace(read(WORLDS / "low.json"), notes=200, rounds=12, arrival_rounds=6, exposures_per_round=3_000)
+
+PUBLISHED = {
+    ("high", "raw CES, fixed bars, first come first served, base 200"): (0.258, 0.95, 0.22),
+    ("high", "raw CES, best first, base 100"): (0.300, 0.92, 0.20),
+    ("high", "empirical Bayes, best first, base 100"): (0.330, 0.88, 0.36),
+    ("high", "the same, audience-corrected"): (0.347, 0.74, 0.44),
+    ("low", "empirical Bayes, best first, base 100"): (0.083, 0.63, 0.37),
+    ("low", "the same, audience-corrected"): (0.096, 0.73, 0.35),
+    ("warm", "empirical Bayes, best first, base 100"): (0.336, 0.49, 0.25),
+    ("warm", "the same, audience-corrected"): (0.361, 0.74, 0.40),
+}
+"""CES per exposure, top5_ever_500, precision_promoted of the reference runs, means of 10 seeds"""
+
+GOALS = {"high": (0.340, 5.0, 0.82, 0.50), "low": (0.095, 6.0, 0.70, 0.40), "warm": (0.350, 6.0, 0.78, 0.50)}
+SEEDS = 3
+SLACK = 0.93
+"""what three seeds may fall short of the goals, which are means of ten; docs/pools.md has those"""
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[tuple[str, str], simulate.Result]:
+    """The usual rules over ten seeds, as they were published; ours over a few."""
+    found = {}
+    for name in GOALS:
+        for world, policy in PUBLISHED:
+            if world == name:
+                found[world, policy] = simulate.simulate(WORLDS / f"{name}.json", 10, policy)[0]
+        found[name, "upwell"] = simulate.simulate(WORLDS / f"{name}.json", SEEDS, "upwell")[0]
+    return found
+
+
+@pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: f"{case[0]}: {case[1]}")
+def test_the_usual_rules_reach_their_published_figures(case: tuple[str, str], results: dict[tuple[str, str], simulate.Result]) -> None:
+    """It is the same world: within the sampling error of two means of ten seeds each."""
+    found, (ces, ever, precision) = results[case], PUBLISHED[case]
+    assert found["ces_per_exposure"] == pytest.approx(ces, rel=0.08)
+    assert found["top5_ever_500"] == pytest.approx(ever, abs=0.12)
+    assert found["precision_promoted"] == pytest.approx(precision, abs=0.08)
+
+
+@pytest.mark.parametrize("name", GOALS)
+def test_one_policy_with_one_set_of_settings_reaches_the_goals_in_each_world(
+    name: str, results: dict[tuple[str, str], simulate.Result]
+) -> None:
+    """High rates, low rates behind a click, first audiences that are not the average one."""
+    found, (ces, rounds, ever, precision) = results[name, "upwell"], GOALS[name]
+    assert found["ces_per_exposure"] >= SLACK * ces
+    assert found["rounds_to_500_top5"] <= rounds
+    assert found["top5_ever_500"] >= SLACK * ever
+    assert found["precision_promoted"] >= SLACK * precision
+    assert found["wasted_below_median"] <= 0.007
+    assert found["base_within_24"] >= 0.999
+
+
+def test_the_policy_does_not_read_true_values() -> None:
+    """Without the true values it does the very same."""
+
+    rules = simulate.configured()
+    open_run, masked = World(SMALL, 1), World(SMALL, 1)
+    masked.value[:] = np.nan
+    for world in (open_run, masked):
+        upwell.Ladder(world, rules).run()
+    assert (open_run.exposures == masked.exposures).all()
+    assert (open_run.actions == masked.actions).all()
+
+
+def test_two_policies_meet_the_same_notes() -> None:
+    """A world's notes hang on the seed alone."""
+    one, two = World(SMALL, 4), World(SMALL, 4)
+    usual.ladder(one, usual.raw, usual.history(SMALL).bars, 100, True)
+    assert (one.value == two.value).all()
+    assert (one.arrival == two.arrival).all()
+    assert (World(SMALL, 5).value != two.value).any()
+
+
+def test_a_run_can_be_repeated() -> None:
+    """Same seed, same figures."""
+    rules = simulate.configured()
+    assert upwell.Ladder(World(SMALL, 2), rules).run() == upwell.Ladder(World(SMALL, 2), rules).run()
+
+
+def test_an_allocation_beyond_capacity_is_refused() -> None:
+    """A policy cannot cheat by showing more than there is, or what is not there yet."""
+    world = World(SMALL, 1)
+    with pytest.raises(ValueError, match="capacity"):
+        world.step(np.where(world.published, 1e6, 0.0), 100)
+    with pytest.raises(ValueError, match="published"):
+        world.step(np.ones(SMALL.notes), 100)
+
+
+def test_a_promise_that_does_not_fit_is_shared_in_equal_parts() -> None:
+    """Nobody is served twice before somebody is served at all."""
+    shown = upwell.share_out({0: Need(50.0, 90.0), 1: Need(50.0, 90.0), 2: Need(0.0, 500.0)}, {0: 1.0, 1: 0.0, 2: 0.5}, 50, 0.8, 3)
+    assert shown.sum() == 50
+    assert shown[0] >= 20
+    assert shown[1] == 20
+
+
+def test_what_is_left_goes_by_score_up_to_the_need() -> None:
+    """The best first, nobody beyond what it needs."""
+    shown = upwell.share_out({0: Need(5.0, 10.0), 1: Need(5.0, 100.0), 2: Need(0.0, 60.0)}, {0: 0.0, 1: 1.0, 2: 2.0}, 100, 1.0, 3)
+    assert shown.tolist() == [5.0, 35.0, 60.0]
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    """An unknown policy, a file that is missing, a file that is no world."""
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"name": "x"}')
+    for path, policy in ((WORLDS / "high.json", "best"), (tmp_path / "none.json", None), (bad, None)):
+        with pytest.raises(Mistake, match=r"policy|not a world"):
+            simulate.simulate(path, 1, policy)
+
+
+@pytest.fixture
+def small_world(tmp_path: Path) -> Path:
+    path = tmp_path / "small.json"
+    path.write_bytes(msgspec.json.encode(SMALL))
+    assert msgspec.json.decode(path.read_bytes(), type=Spec) == SMALL
+    return path
+
+
+def test_the_command_prints_each_figure_for_people_and_programs(small_world: Path, tmp_path: Path) -> None:
+    """The usual rules stand beside ours; the picture is a drawing any browser shows."""
+    app = Typer()
+    app.command()(simulate.command)
+    picture = tmp_path / "notes.svg"
+    shown = CliRunner().invoke(app, ["--world", str(small_world), "--seeds", "1", "--plot", str(picture)])
+    assert shown.exit_code == 0, shown.output
+    assert all(name in shown.output for name in (*simulate.FIGURES, *simulate.POLICIES))
+    assert picture.read_text("utf-8").count("<polyline") == 36
+    told = CliRunner().invoke(app, ["--world", str(small_world), "--seeds", "1", "--policy", "upwell", "--json"])
+    row = json.loads(told.output)
+    assert set(simulate.FIGURES) < set(row)
+    assert row["policy"] == "upwell"
