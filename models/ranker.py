@@ -1,0 +1,346 @@
+"""Which note of a slate is engaged with: one softmax over the whole slate, learned as the slates come.
+
+    score(note) = (w + w_history + w_gap + w_rank) · x  +  b + b_stage  +  q · (v_history + v_gap + Σ keep^age v_recent)
+
+The dense part (w by context, v of contexts) is small. The item part holds, for each note that was in a slate lately, two biases (for
+all users, and for users at that stage of their history: what newcomers begin with is not what others go on to) and two vectors:
+q, what it answers to, and v, what it says about the taste of somebody who took it. Nothing is kept per user: a user is the notes in
+his record, so that a shift of interest moves the ranking with the next request, and no user is forgotten or has to be learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+VERSION = 1
+
+Floats = npt.NDArray[np.float32]
+Hashes = npt.NDArray[np.uint64]
+
+HISTORY = (1, 3, 6, 12, 25, 60, 150)
+"""Notes engaged with, ever: from each of these on another row of weights is added."""
+GAPS = (1, 60_000, 3_600_000)
+"""The same for ms since the last engagement."""
+RANKS = (1.0, 2.0, 3.0, 4.0, 5.0)
+"""The same for the running mean of log(1 + rank) of what the user took."""
+STAGES = (0, 1, 2, 2, 3, 3, 3, 3)
+"""Bin of the history -> which of the biases by stage."""
+
+_CONTEXT = Struct("<BxHIfq")
+
+
+class Context(NamedTuple):
+    """What is known of a request besides the features of its notes; logged with the slate, in bytes."""
+
+    history: int = 0
+    """notes engaged with, ever"""
+    gap: int = -1
+    """ms since the last engagement, -1 without one"""
+    rank: float = 2.0
+    """running mean of log(1 + rank of what the user took)"""
+    recent: tuple[int, ...] = ()
+    """hashes of notes engaged with, newest first"""
+
+    def encode(self) -> bytes:
+        n = len(self.recent)
+        return _CONTEXT.pack(VERSION, n, min(self.history, 2**32 - 1), self.rank, self.gap) + np.array(self.recent, "<u8").tobytes()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Raises `ValueError` on anything `encode` did not write."""
+        if len(value) < _CONTEXT.size or value[0] != VERSION:
+            raise ValueError("not a context in this version")
+        _, n, history, rank, gap = _CONTEXT.unpack_from(value)
+        if len(value) != _CONTEXT.size + 8 * n or not np.isfinite(rank):
+            raise ValueError("a context that is cut or no number")
+        return cls(history, gap, rank, tuple(np.frombuffer(value, "<u8", n, _CONTEXT.size).tolist()))
+
+
+def moved_rank(rank: float, place: int) -> float:
+    """The running mean after the user took what stood at `place` (from 0) of the ranked candidates.
+
+    >>> round(moved_rank(2.0, 0), 2)
+    1.6
+    """
+    return 0.8 * rank + 0.2 * float(np.log1p(place))
+
+
+class Parts(NamedTuple):
+    """A score by its parts; they add up to it."""
+
+    features: Floats
+    """[notes, features]"""
+    bias: Floats
+    """[notes]"""
+    factors: Floats
+    """[notes]"""
+
+    @property
+    def score(self) -> Floats:
+        total: Floats = self.features.sum(1) + self.bias + self.factors
+        return total
+
+
+_HEADER = Struct("<BBHHHIQ")  # version, accumulators too, features, factors, rows of weights, items, steps
+DENSE = ("weights", "contexts")
+ITEM = ("bias", "stage", "answers", "says")
+
+
+class Ranker:
+    """Online slate model: softmax cross-entropy, AdaGrad, weights by context, biases and factors of notes.
+
+    Shines where each example is a choice among things that were all there to choose from. It takes the features' word for what a note
+    is: a note that was in no slate yet has nothing of its own, and is ranked by its features.
+
+    Parameters
+    ----------
+    prior
+        Weight of each feature before the first example: shape [features].
+    factors
+        Length of q and v.
+    items
+        Notes in the item part; when there are more, those leave that were longest in no slate, a sixteenth at once.
+    keep
+        What a step back in the user's recent notes leaves of a note's v.
+    recent
+        How many steps back.
+    rate, bias_rate, factor_rate
+        AdaGrad step sizes.
+    shrink
+        L2, per example, on what is added to the common weights: contexts, biases, factors.
+
+    Examples
+    --------
+    >>> ranker = Ranker(np.array([1.0, 0.0], np.float32), factors=4)
+    >>> slate, x = np.array([7, 8], np.uint64), np.array([[0, 1], [0, 0]], np.float32)
+    >>> ranker.score(slate, x, Context()).tolist()
+    [0.0, 0.0]
+    >>> for _ in range(9):
+    ...     ranker.learn(slate, x, Context(), took=0)
+    >>> bool(np.diff(ranker.score(slate, x, Context()))[0] < 0)
+    True
+
+    References
+    ----------
+    J. Duchi, E. Hazan, Y. Singer: Adaptive subgradient methods (JMLR 2011). Users as what they took: Y. Koren, Factorization meets
+    the neighborhood (KDD 2008), section 4, "asymmetric SVD".
+    """
+
+    def __init__(
+        self,
+        prior: Floats,
+        factors: int = 32,
+        items: int = 100_000,
+        keep: float = 0.9,
+        recent: int = 40,
+        rate: float = 0.05,
+        bias_rate: float = 0.1,
+        factor_rate: float = 0.05,
+        shrink: float = 0.02,
+    ) -> None:
+        self.items, self.recent = items, recent
+        self.rate, self.bias_rate, self.factor_rate = np.float32(rate), np.float32(bias_rate), np.float32(factor_rate)
+        self.shrink = np.float32(shrink)
+        self.ages = (keep ** np.arange(recent)).astype(np.float32)
+        rows = 1 + len(HISTORY) + 1 + len(GAPS) + 2 + len(RANKS) + 1
+        self.steps = 0
+        self.weights = np.zeros((rows, len(prior)), np.float32)
+        self.weights[0] = prior
+        self.contexts = np.zeros((rows, factors), np.float32)
+        self.rows: dict[int, int] = {}
+        """note hash -> row of the item part"""
+        self._allot(min(items, 1024))
+
+    # ------------------------------------------------------------------------------------------------------------- rows
+
+    def _allot(self, size: int) -> None:
+        factors = self.contexts.shape[1]
+        self.hashes = np.zeros(size, np.uint64)
+        self.touched = np.zeros(size, np.uint64)
+        self.bias, self.stage = np.zeros(size, np.float32), np.zeros((size, STAGES[-1] + 1), np.float32)
+        self.answers, self.says = np.zeros((size, factors), np.float32), np.zeros((size, factors), np.float32)
+        self.squares = {name: np.ones_like(getattr(self, name)) for name in DENSE}
+        self.squares |= {name: np.full_like(getattr(self, name), 0.1) for name in (*ITEM, "contexts")}
+
+    def _columns(self) -> list[npt.NDArray[Any]]:
+        return [self.hashes, self.touched, *(getattr(self, name) for name in ITEM)]
+
+    def _resize(self, kept: npt.NDArray[np.intp], size: int) -> None:
+        """Keep these rows of the item part, in this order, with room for `size`."""
+        old, squares = {n: getattr(self, n) for n in ("hashes", "touched", *ITEM)}, self.squares
+        self._allot(size)
+        for name, column in old.items():
+            getattr(self, name)[: len(kept)] = column[kept]
+        for name in ITEM:
+            self.squares[name][: len(kept)] = squares[name][kept]
+        for name in DENSE:
+            self.squares[name] = squares[name]
+        self.rows = {h: i for i, h in enumerate(self.hashes[: len(kept)].tolist())}
+
+    def _places(self, slate: list[int], recent: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Rows of the notes of a step, which it may not push out; new ones come in."""
+        if 2 * (len(slate) + len(recent)) > self.items:
+            raise ValueError(f"an item part of {self.items} notes cannot learn from {len(slate) + len(recent)} at once")
+        self.steps += 1
+        notes = dict.fromkeys([*slate, *recent])
+        self.touched[[self.rows[h] for h in notes if h in self.rows]] = self.steps
+        new = [h for h in notes if h not in self.rows]
+        while len(self.rows) + len(new) > len(self.hashes):
+            self._room()
+        for row, h in enumerate(new, len(self.rows)):
+            self.rows[h] = row
+            self.hashes[row], self.touched[row], self.says[row] = h, self.steps, start(h, self.says.shape[1])
+        return self._known(slate), self._known(recent)
+
+    def _room(self) -> None:
+        """Grow, or at the bound take out those longest untouched (of equals the smaller hash)."""
+        used, size = len(self.rows), len(self.hashes)
+        if size < self.items:
+            self._resize(np.arange(used), min(self.items, 2 * size))
+            return
+        oldest = np.lexsort((self.hashes[:used], self.touched[:used]))[: max(1, used // 16)]
+        self._resize(np.setdiff1d(np.arange(used), oldest), size)
+
+    def _known(self, hashes: Sequence[int]) -> npt.NDArray[np.intp]:
+        get = self.rows.get
+        return np.array([get(h, -1) for h in hashes], np.intp)
+
+    # ------------------------------------------------------------------------------------------------------------ verbs
+
+    def bins(self, context: Context) -> tuple[list[int], int]:
+        """Rows of the dense part that speak for a context, and the stage of its history."""
+        history = int(np.searchsorted(HISTORY, context.history, "right"))
+        at = 1 + history, 2 + len(HISTORY) + (0 if context.gap < 0 else 1 + int(np.searchsorted(GAPS, context.gap, "right")))
+        return [0, *at, 4 + len(HISTORY) + len(GAPS) + int(np.searchsorted(RANKS, context.rank, "right"))], STAGES[history]
+
+    def user(self, context: Context) -> Floats:
+        """The user's side of the factors: shape [factors]."""
+        bins, _ = self.bins(context)
+        rows = self._known(context.recent[: self.recent])
+        known = rows >= 0
+        sum_of: Floats = self.contexts[bins[1:3]].sum(0) + self.ages[: len(rows)][known] @ self.says[rows[known]]
+        return sum_of
+
+    def explain(self, hashes: Hashes, x: Floats, context: Context) -> Parts:
+        """Scores by their parts: `score` is their sum, up to rounding."""
+        bins, stage = self.bins(context)
+        rows = self._known(hashes.tolist())
+        known = (rows >= 0).astype(np.float32)
+        bias = (self.bias[rows] + self.stage[rows, stage]) * known
+        return Parts(x * self.weights[bins].sum(0), bias, (self.answers[rows] @ self.user(context)) * known)
+
+    def score(self, hashes: Hashes, x: Floats, context: Context) -> Floats:
+        """Log-odds between the notes of a slate: shape [notes]; `x` has shape [notes, features]."""
+        bins, stage = self.bins(context)
+        rows = self._known(hashes.tolist())
+        own = self.bias[rows] + self.stage[rows, stage] + self.answers[rows] @ self.user(context)
+        scores: Floats = x @ self.weights[bins].sum(0) + np.where(rows >= 0, own, np.float32(0.0))
+        return scores
+
+    def learn(self, hashes: Hashes, x: Floats, context: Context, took: int, sampled: Floats | None = None) -> None:
+        """One step: of this slate, row `took` was engaged with.
+
+        `sampled` are the rows' sampling weights: a row that stands for w candidates weighs as w in the softmax. Raises `ValueError`,
+        having learned nothing, on an example that cannot be one.
+        """
+        check(hashes, x, took, self.weights.shape[1], sampled)
+        rows, before = self._places(hashes.tolist(), list(dict.fromkeys(context.recent[: self.recent])))
+        bins, stage = self.bins(context)
+        ages = self.ages[: len(before)]
+        user = self.contexts[bins[1:3]].sum(0) + ages @ self.says[before]
+        answers = self.answers[rows]
+        scores = x @ self.weights[bins].sum(0) + self.bias[rows] + self.stage[rows, stage] + answers @ user
+        if sampled is not None:
+            scores = scores + np.log(sampled)
+        odds = np.exp(scores - scores.max())
+        p = odds / odds.sum()
+        error = p.copy()
+        error[took] -= np.float32(1.0)
+
+        toward = error @ answers
+        weights = np.broadcast_to(error @ x, (4, x.shape[1])).copy()
+        weights[1:] += self.shrink * self.weights[bins[1:]]
+        self._step("weights", np.array(bins), weights, self.rate)
+        self._step("bias", rows, error + self.shrink * p * self.bias[rows], self.bias_rate)
+        self._step("stage", (rows, np.full(len(rows), stage)), error + self.shrink * p * self.stage[rows, stage], self.bias_rate)
+        self._step("answers", rows, error[:, None] * user + self.shrink * np.abs(error)[:, None] * answers, self.factor_rate)
+        self._step("contexts", np.array(bins[1:3]), np.broadcast_to(toward, (2, len(toward))), self.factor_rate)
+        says = ages[:, None] * (toward + np.float32(0.1) * self.shrink * self.says[before])
+        self._step("says", before, says, self.factor_rate)
+
+    def _step(self, name: str, at: Any, gradient: Floats, rate: np.float32) -> None:
+        """AdaGrad on the rows `at`, which are distinct."""
+        squares, values = self.squares[name], getattr(self, name)
+        total = squares[at] + gradient * gradient
+        squares[at] = total
+        values[at] -= rate * gradient / np.sqrt(total)
+
+    # ------------------------------------------------------------------------------------------------------------ bytes
+
+    def encode(self, learning: bool = True) -> bytes:
+        """Everything, byte for byte; without `learning`, what scoring needs, about half of it."""
+        n = len(self.rows)
+        size = _HEADER.pack(VERSION, learning, self.weights.shape[1], self.contexts.shape[1], len(self.weights), n, self.steps)
+        parts = [size, self.weights.tobytes(), self.contexts.tobytes()]
+        parts += [column[:n].tobytes() for column in self._columns()]
+        if learning:
+            parts += [self.squares[name].tobytes() for name in DENSE] + [self.squares[name][:n].tobytes() for name in ITEM]
+        return b"".join(parts)
+
+    def decode(self, value: bytes) -> Self:
+        """Take over what `encode` wrote; raises `ValueError`, and stays as it was, on another version, another shape or a cut value."""
+        if len(value) < _HEADER.size or value[0] != VERSION:
+            raise ValueError("not a ranker in this version")
+        _, learning, features, factors, rows, n, steps = _HEADER.unpack_from(value)
+        if (rows, features) != self.weights.shape or factors != self.contexts.shape[1]:
+            raise ValueError(
+                f"a ranker of {features} features and {factors} factors: wanted {self.weights.shape[1]}, {self.contexts.shape[1]}"
+            )
+        dense, item = rows * (features + factors) * 4, (1 + self.stage.shape[1] + 2 * factors) * 4
+        if len(value) != _HEADER.size + (1 + learning) * (dense + n * item) + 16 * n:
+            raise ValueError("a ranker that is cut")
+        self.steps = steps
+        self._allot(max(n, min(self.items, 1024)))
+        view, at = memoryview(value), _HEADER.size
+
+        def fill(array: npt.NDArray[Any]) -> None:
+            nonlocal at
+            array.reshape(-1)[:] = np.frombuffer(view[at : at + array.nbytes], array.dtype)
+            at += array.nbytes
+
+        for array in (self.weights, self.contexts, *(column[:n] for column in self._columns())):
+            fill(array)
+        if learning:
+            for name in (*DENSE, *ITEM):
+                fill(self.squares[name] if name in DENSE else self.squares[name][:n])
+        self.rows = {h: i for i, h in enumerate(self.hashes[:n].tolist())}
+        return self
+
+
+def check(hashes: Hashes, x: Floats, took: int, features: int, sampled: Floats | None) -> None:
+    """Raises `ValueError` unless these can be one example."""
+    n = len(hashes)
+    if x.shape != (n, features) or not 0 <= took < n:
+        raise ValueError(f"features {x.shape} and row {took} of {n} notes: wanted {features} features")
+    if not np.isfinite(x).all():
+        raise ValueError("a feature is no number")
+    if len(set(hashes.tolist())) != n:
+        raise ValueError("a note stands twice in a slate")
+    if sampled is not None and not (sampled.shape == (n,) and np.isfinite(sampled).all() and (sampled > 0).all()):
+        raise ValueError("sampling weights are numbers above 0")
+
+
+def start(h: int, factors: int) -> Floats:
+    """Where a note's v begins: small, and a function of its hash, so that every replay sees the same. Uniform, variance 0.01."""
+    x = np.uint64(h) + np.arange(1, factors + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # splitmix64
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    unit = (x >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
+    result: Floats = (unit - np.float32(0.5)) * np.float32(0.34641016)
+    return result
