@@ -48,8 +48,8 @@ NEAR = 500
 """Records of a stage that may be missing at the swap: the live owners fold them again."""
 GRACE_S = 5.0
 """After a swap, until the old keys leave: readers look for a new manifest every second, and finish what they began."""
-LAST_PIECES = 64
-"""Records of one partition that surely reach back beyond the last piece that was told to it (20,000 steps, packed by 1,000)."""
+LAST_RECORDS = 256
+"""Records of one partition that surely reach back beyond the last piece that was told to it (20,000 steps, packed by 1,000 or 512 KB)."""
 
 decode_header = msgspec.msgpack.Decoder(Packed).decode
 Key = tuple[str, int]
@@ -117,7 +117,7 @@ class Survey:
     """What the logs say of a store that was lost: how far each source was heard, and which steps no fold may take."""
 
     def __init__(self) -> None:
-        self.heard: dict[str, dict[Key, tuple[Position, deque[Position]]]] = defaultdict(dict)
+        self.heard: dict[str, dict[Key, tuple[Position, deque[int]]]] = defaultdict(dict)
         self.skips: dict[Key, list[tuple[int, int, int]]] = defaultdict(list)
 
     def packed(self, topic: str, partition: int, value: bytes) -> None:
@@ -126,9 +126,9 @@ class Survey:
         if header.source is None:
             return
         places, place, end = self.heard[header.source.name], (topic, partition), Position(*header.end)
-        last, firsts = places.get(place, (end, deque(maxlen=LAST_PIECES)))
+        last, firsts = places.get(place, (end, deque(maxlen=LAST_RECORDS)))
         if end >= last:  # else a repeat
-            firsts.append(Position(*header.first))
+            firsts.append(header.first[0])
         places[place] = (max(last, end), firsts)
 
     def letter(self, prefix: str, record: Any) -> None:
@@ -147,7 +147,7 @@ class Survey:
         if not places:
             return Position(0)
         _, firsts = max(places.values(), key=lambda place: place[0])
-        return min(firsts)
+        return Position(min(firsts))
 
 
 async def survey(settings: Settings, counts: Mapping[str, int]) -> Survey:

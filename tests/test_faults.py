@@ -34,6 +34,16 @@ def test_embedded_two_workers_killed_stalled_and_the_store_killed_and_put_back(t
     assert report["kills"]["worker"] == 6
 
 
+def test_embedded_rebuilt_while_events_flow_and_brought_back_from_nothing(tmp_path: Path) -> None:
+    """Every stage is rebuilt beside the live one, the store loses everything and is rebuilt, rebuilt again with older data: all exact."""
+    parts.need(parts.broker_program)
+    parts.need(parts.store_program)
+    plan = ["rebuild", "worker", "flush", "rebuild", "store", "rollback", "worker"]
+    report = run(tmp_path, "--seconds", "30", "--rate", "1000", "--pause", "1", "3", "--seed", "14", "--plan", *plan)
+    assert exact(report), report
+    assert (report["rebuilds"], report["flushes"]) == (2, 1)
+
+
 @pytest.mark.kafka
 def test_apache_kafka_with_the_broker_killed_too(tmp_path: Path) -> None:
     """The same on Apache Kafka, with the broker killed twice."""

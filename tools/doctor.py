@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from config.settings import Settings, masked
+from config.topics import TOPICS, full
 from store import manifest as manifests
 from store.base import StoreError
 from store.manifest import ManifestError
@@ -73,6 +74,12 @@ def agreement(settings: Settings) -> list[Finding]:
         finally:
             await opened.close()
         if standing is None:
+            written = await asyncio.to_thread(holding, settings)
+            if written:
+                lost = (
+                    f"the store knows no system {settings.kafka.prefix!r}, but {', '.join(written)} hold its records: run `upwell rebuild`"
+                )
+                return [Finding("manifest", True, lost)]
             told = f"the store knows no system {settings.kafka.prefix!r} yet: the first `upwell worker` makes it"
             return [Finding("manifest", False, told)]
         manifests.check(standing, {name: count for name, (_, count) in Logs(settings.kafka).all().items()})
@@ -81,12 +88,31 @@ def agreement(settings: Settings) -> list[Finding]:
     return quietly("manifest", lambda: asyncio.run(asked()))
 
 
+def holding(settings: Settings) -> list[str]:
+    """Internal topics that hold records."""
+    logs, prefix = Logs(settings.kafka), settings.kafka.prefix
+    try:
+        names = [name for name, topic in TOPICS.items() if not topic.public]
+        return sorted({full(prefix, topic) for (topic, _), (first, end) in logs.ends(names).items() if end > first})
+    finally:
+        logs.close()
+
+
 def progress(settings: Settings) -> list[Finding]:
     """Whether every stage keeps up."""
 
     def asked() -> list[Finding]:
         found = []
-        for stage, topic, _, records, seconds in lag.by_stage(asyncio.run(lag.measure(settings))):
+        rows = asyncio.run(lag.measure(settings))
+        for stage in dict.fromkeys(row.stage for row in rows if row.checkpoint is None):
+            found.append(
+                Finding(
+                    stage,
+                    True,
+                    f"the store has no checkpoint of some partitions: their state is lost: run `upwell rebuild{'' if stage == 'intake' else f' {stage}'}`",
+                )
+            )
+        for stage, topic, _, records, seconds in lag.by_stage(rows):
             if seconds > BEHIND_S:
                 told = (
                     f"{records:,} records behind on {topic}, the oldest {seconds:.0f} s old: is `upwell worker` running, with this stage?"

@@ -1,0 +1,110 @@
+"""What a rebuild knows of the past: how far a source was heard, which steps no fold takes, whose a key is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.keys import Slot
+from config.records import VERSION, NoteRecord, Position, Source, encode
+from store.memory import MemoryStore
+from streams import fold
+from streams.rebuild import LAST_RECORDS, Survey, escaped, generation_of
+from streams.stage import Record
+from tests.streams import counting
+
+SOURCE = Source("L", "up.by-user", 0)
+
+
+def told(first: int, end: int, source: Source | None = SOURCE) -> bytes:
+    return encode(NoteRecord(VERSION, source, first, (first, 0, 0), (end, 0, 0), 0, [], []))
+
+
+def test_a_source_that_no_log_names_begins_at_the_beginning() -> None:
+    """Nothing says that it ever told anything."""
+    found = Survey()
+    found.packed("by-note", 0, told(5, 9, None))
+    assert found.told(SOURCE.name) == Position(0)
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.sets(st.integers(0, 3), min_size=1)), min_size=1, max_size=400), st.data())
+def test_all_that_was_told_before_the_place_stands_in_every_log(pieces: list[tuple[int, set[int]]], data: st.DataObject) -> None:
+    """Pieces go out one after the other, each to some logs; of the last one any part may be missing, and repeats may follow. Everything
+    before the place that the survey names was acknowledged, whatever is missing."""
+    found, at, began = Survey(), 0, 0
+    for number, (length, targets) in enumerate(pieces):
+        began, end = at, at + length
+        last = number == len(pieces) - 1
+        arrived = data.draw(st.sets(st.sampled_from(sorted(targets)))) if last else targets
+        for partition in sorted(arrived):
+            found.packed("by-note", partition, told(began, end))
+        at = end
+    assert found.told(SOURCE.name).offset <= began
+    if len(pieces) > LAST_RECORDS + 2 and all(0 in targets for _, targets in pieces):
+        assert found.told(SOURCE.name).offset > 0, "a long log is not folded aloud from its beginning"
+
+
+def test_a_repeat_does_not_reach_back() -> None:
+    """A replay's records lie below what was heard; they are not the last pieces."""
+    found = Survey()
+    for at in range(0, 1_000, 10):
+        found.packed("by-note", 0, told(at, at + 10))
+    place = found.told(SOURCE.name)
+    found.packed("by-note", 0, told(0, 10))
+    assert found.told(SOURCE.name) == place
+
+
+def test_a_step_that_was_passed_over_is_found_in_its_letter() -> None:
+    """Offset, index and step: what a lost store knew, the letter keeps. Letters of other kinds name no step."""
+    stage: Any = counting.Users()
+    store = MemoryStore()
+    part = fold.Partition(stage, Slot("up", 0, "users", 3), Source("L", "up.by-user", 3), {"by-note": 1})
+    asyncio.run(fold.begin(part, store))
+    part.record = Record("by-user", 3, 17, 0, b"k", b"v")
+    position = Position(17, 2, 5)
+    part.offset, part.index, part.step = position
+    part.condemned[position] = "boom"
+    assert part.passed_over(position)
+    part.out.dead("bad_field", "another")
+    found = Survey()
+    for letter in part.out.public:
+        found.letter("up", Letter(letter))
+    assert found.skips == {("by-user", 3): [(17, 2, 5)]}
+
+
+class Letter:
+    """An outgoing record as a consumer would see it."""
+
+    def __init__(self, sent: fold.Outgoing) -> None:
+        self.partition, self.offset, self.timestamp, self.key, self.value, self.headers = 0, 0, 0, sent.key, sent.value, sent.headers
+
+
+@pytest.mark.parametrize(
+    "key, generation",
+    [
+        (Slot("up", 7, "users", 12).key("hot", b"}odd{"), 7),
+        (Slot("up", 0, "users", 0).checkpoint, 0),
+        (Slot("up", 7, "notes", 1).checkpoint, None),
+        (Slot("upper", 7, "users", 1).checkpoint, None),
+    ],
+)
+def test_only_keys_of_the_stage_are_swept(key: bytes, generation: int | None) -> None:
+    """Another stage's, or another system's, never match."""
+    assert generation_of(key, "up", "users") == generation
+
+
+def test_a_prefix_with_signs_is_taken_literally() -> None:
+    """Globs know some of them."""
+    store = MemoryStore()
+    key = Slot("a[b]*c", 3, "users", 1).checkpoint
+    store.values[key] = b""
+
+    async def found() -> list[bytes]:
+        return [one async for one in store.scan(b"{%s.*.users[0-9]*}:*" % escaped("a[b]*c"))]
+
+    assert asyncio.run(found()) == [key]
+    assert generation_of(key, "a[b]*c", "users") == 3
