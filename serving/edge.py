@@ -6,6 +6,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +17,10 @@ OPEN = ("/", "/ops", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"
 """Paths that need no key: probes and scrapers have none, and the documents and pages are no secret."""
 OPEN_BELOW = "/web/"
 
+SLASH = "\ufdd0"
+"""Stands for an encoded slash in a path until its id is read: a noncharacter, which Unicode keeps for such use inside of programs."""
+
+_SLASH = re.compile(rb"%2[fF]").split
 _TRACE = re.compile(rb"[\x21-\x7e]{1,128}").fullmatch
 
 
@@ -49,6 +54,9 @@ class Edge:
                 key = value
             elif name == b"content-length":
                 length = value
+        raw = scope.get("raw_path")
+        if raw is not None and b"%2" in raw and len(parts := _SLASH(raw)) > 1:
+            scope["path"] = SLASH.join(unquote(part.decode("latin-1")) for part in parts)
         if not trace or _TRACE(trace) is None:
             trace = secrets.token_hex(8).encode()
         extra = [(b"x-request-id", trace)]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from serving.problems import Problem, documented
 from serving.response import feed_body
 from serving.routes.params import AFTER, ASKER, CHANNEL, CITY, COUNT, CURSOR, EXCLUDE, EXPLAIN, LAT, LON, Params
-from serving.routes.reading import answer, digest_of, service_of
+from serving.routes.reading import answer, digest_of, named, service_of
 from serving.routes.shapes import FEED
 
 router = APIRouter(tags=["feeds"])
@@ -59,7 +59,7 @@ async def feed(request: Request, surface: str, user_id: str, asked: dict[str, An
 @router.get("/v1/feed/{user_id}", summary="The feed", responses=RESPONSES, response_class=Response, openapi_extra=MAIN.document(USER))
 async def main(request: Request) -> Response:
     """What to show this user now. Somebody unknown gets a first feed, not an error."""
-    return await feed(request, "feed", request.path_params["user_id"], MAIN.read(request))
+    return await feed(request, "feed", named(request.path_params["user_id"]), MAIN.read(request))
 
 
 @router.get(
@@ -71,7 +71,7 @@ async def main(request: Request) -> Response:
 )
 async def following(request: Request) -> Response:
     """Notes of those whom the user follows and that were not seen yet, newest first."""
-    return await feed(request, "following", request.path_params["user_id"], FOLLOWING.read(request))
+    return await feed(request, "following", named(request.path_params["user_id"]), FOLLOWING.read(request))
 
 
 @router.get(
@@ -83,7 +83,7 @@ async def following(request: Request) -> Response:
 )
 async def nearby(request: Request) -> Response:
     """Around lat and lon, or where the user was last; without any place 422 `location_required`."""
-    return await feed(request, "nearby", request.path_params["user_id"], NEARBY.read(request))
+    return await feed(request, "nearby", named(request.path_params["user_id"]), NEARBY.read(request))
 
 
 @router.get("/v1/hot", summary="What is hot", responses=RESPONSES, response_class=Response, openapi_extra=HOT.document({}))

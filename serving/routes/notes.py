@@ -17,7 +17,7 @@ from models.note import Note, Transition
 from models.quality import Quality
 from serving.problems import Problem, documented
 from serving.response import iso
-from serving.routes.reading import After, NoteId, answer, digest_of, service_of
+from serving.routes.reading import After, NoteId, answer, digest_of, named, service_of
 from serving.routes.shapes import NOTE
 from serving.text import text_from
 from store.layout import STATUSES
@@ -33,6 +33,7 @@ _to_plain = msgspec.to_builtins
 async def note(request: Request, note_id: NoteId, after: After = None) -> Response:
     """Counts are distinct users by action, exact. What is deleted says so, and shows no text."""
     service = service_of(request)
+    note_id = named(note_id)
     digest = digest_of(note_id, "note_id")
     await service.wait(after, "notes", digest)
     keys = service.keys

@@ -9,6 +9,7 @@ from fastapi import Path, Query, Request
 from starlette.responses import Response
 
 from config.keys import hash64
+from serving.edge import SLASH
 from serving.problems import Problem
 from serving.service import Service
 
@@ -24,8 +25,13 @@ def service_of(request: Request) -> Service:
     return service
 
 
+def named(text: str) -> str:
+    """An id or a tag from a path, with its slashes."""
+    return text.replace(SLASH, "/") if SLASH in text else text
+
+
 def digest_of(name: str, what: str) -> int:
-    """The hash of an id from a path. Raises a 422 for one that cannot exist."""
+    """The hash of an id. Raises a 422 for one that cannot exist."""
     try:
         size = len(name.encode())
     except UnicodeEncodeError:

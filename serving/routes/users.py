@@ -15,7 +15,7 @@ from models.user import decode_hot
 from serving.clock import partition_state
 from serving.problems import Problem, documented
 from serving.response import iso
-from serving.routes.reading import After, UserId, answer, digest_of, service_of
+from serving.routes.reading import After, UserId, answer, digest_of, named, service_of
 from serving.routes.shapes import INTERESTS
 from serving.text import facts_from
 
@@ -36,6 +36,7 @@ READ: dict[int | str, dict[str, Any]] = {
 async def interests(request: Request, user_id: UserId, after: After = None) -> Response:
     """Weights on tags, authors and channels as of now, strongest first, and what last moved each of them."""
     service = service_of(request)
+    user_id = named(user_id)
     digest = digest_of(user_id, "user_id")
     await service.wait(after, "users", digest)
     keys = service.keys
@@ -70,8 +71,9 @@ async def interests(request: Request, user_id: UserId, after: After = None) -> R
 async def forget(request: Request, user_id: UserId, tag: Annotated[str, Path(min_length=1, max_length=128)]) -> Response:
     """The weight on the tag is gone; it can be learned anew."""
     service = service_of(request)
+    user_id = named(user_id)
     digest = digest_of(user_id, "user_id")
-    signal = Forget(u=user_id, t=service.clock.stamp(), id=secrets.randbits(63), tag_name=tag)
+    signal = Forget(u=user_id, t=service.clock.stamp(), id=secrets.randbits(63), tag_name=named(tag))
     return answer({"position": await service.tell_user(user_id, digest, signal)}, 202)
 
 
@@ -86,6 +88,7 @@ class UserSettings(BaseModel):
 async def settings(request: Request, user_id: UserId, wanted: UserSettings) -> Response:
     """With `personalized: false` the next feed uses no profile, and nothing is learned from what follows."""
     service = service_of(request)
+    user_id = named(user_id)
     digest = digest_of(user_id, "user_id")
     signal = Personalize(u=user_id, t=service.clock.stamp(), id=secrets.randbits(63), on=wanted.personalized)
     return answer({"position": await service.tell_user(user_id, digest, signal)}, 202)
@@ -95,6 +98,7 @@ async def settings(request: Request, user_id: UserId, wanted: UserSettings) -> R
 async def erase(request: Request, user_id: UserId) -> Response:
     """All state of the user goes; events dated before, late or replayed, do not bring it back."""
     service = service_of(request)
+    user_id = named(user_id)
     digest = digest_of(user_id, "user_id")
     stamp = service.clock.stamp()
     if not stamp:

@@ -181,3 +181,19 @@ def test_the_documents_describe_the_api(system: System) -> None:
     } <= set(paths)
     assert "properties" in system.get("/v1/schema/event")
     assert "properties" in system.get("/v1/schema/note")
+
+
+def test_ids_may_hold_anything_even_slashes(system: System) -> None:
+    """Encoded in a path, an id is what it was in the event."""
+    from urllib.parse import quote
+
+    for name in ("a/b", "a%2Fb", "ü ñ", "a?b#c", "..", "a\\b"):
+        system.publish(note(f"note {name}", f"author {name}", [f"tag {name}"]))
+        system.send(event("like", f"user {name}", f"note {name}"))
+        path = quote(f"user {name}", safe="")
+        assert f"tag {name}" in {i["value"] for i in system.get(f"/v1/users/{path}/interests")["interests"]}
+        assert system.get(f"/v1/feed/{path}")["user_id"] == f"user {name}"
+        assert system.get(f"/v1/notes/{quote(f'note {name}', safe='')}")["counts"]["like"] == 1
+        assert system.request("DELETE", f"/v1/users/{path}/interests/{quote(f'tag {name}', safe='')}").status_code == 202
+        system.pump()
+        assert f"tag {name}" not in {i["value"] for i in system.get(f"/v1/users/{path}/interests")["interests"]}
