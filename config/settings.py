@@ -73,6 +73,7 @@ class Engine(Section, frozen=True):
     poison_after: int
     tick_lag_s: float
     metrics_port: int
+    metrics_host: str
 
 
 class Strength(Section, frozen=True):

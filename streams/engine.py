@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -492,13 +493,16 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
         starting.result()
     except (BrokerError, ManifestError, Stop) as error:
         return complain(str(error))
-    server, _ = start_http_server(settings.engine.metrics_port, addr="127.0.0.1")
-    sys.stdout.write(f"upwell worker: {', '.join(stages)}; metrics http://127.0.0.1:{server.server_port}/metrics\n")
+    host = settings.engine.metrics_host
+    server, _ = start_http_server(settings.engine.metrics_port, addr=host)
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()  # what others can reach
+    sys.stdout.write(f"upwell worker: {', '.join(stages)}; metrics http://{host}:{server.server_port}/metrics\n")
     sys.stdout.flush()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    presence = Presence(worker.store, settings.kafka.prefix, f"http://127.0.0.1:{server.server_port}/metrics", worker.held)
+    presence = Presence(worker.store, settings.kafka.prefix, f"http://{host}:{server.server_port}/metrics", worker.held)
     works = (worker.housekeeping, worker.watch_ends, worker.follow_manifest, presence.run)
     chores = [asyncio.create_task(work()) for work in works]
     message = await worker.ended

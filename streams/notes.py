@@ -458,7 +458,8 @@ class Notes:
         del kept.moves[: -self.bounds.history]
         kept.moves_dirty = True
         out.publish("transitions", note.id.encode(), to_json({"note_id": note.id, **msgspec.to_builtins(step)}))
-        out.count("move", step.verdict)
+        origin = "" if step.origin is None else step.origin
+        out.count("move", f"{origin}>{step.target}>{step.verdict}")
         known, after = part.shared, note.pool
         known.tallies_dirty = True
         if before is not None and before.state == pool.OPEN:

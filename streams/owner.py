@@ -59,6 +59,15 @@ Renewed = Callable[[fold.Partition], Awaitable[fold.Partition | None]]
 """The partition of the generation that the manifest names; None when that is the given one's. Raises `StoreError`."""
 
 
+def counter(stage: str, type: str, outcome: str) -> Any:
+    """Where a stage's `count` is counted: dead letters and pool moves have metrics of their own."""
+    if type == "dead":
+        return metrics.DEAD.labels(outcome)
+    if type == "move":
+        return metrics.POOL_MOVES.labels(*outcome.split(">"))
+    return metrics.EVENTS.labels(stage, type, outcome)
+
+
 class Owner:
     """Runs one `fold.Partition` until it is cancelled."""
 
@@ -91,6 +100,9 @@ class Owner:
         self.pause = 0.05
         self.last_commit = 0.0
         self.seconds = {part: metrics.FRAME_SECONDS.labels(self.stage, part) for part in ("fold", "commit")}
+        # At 0 from the start: an increase is only seen of what was there before.
+        metrics.STORE_ERRORS.labels(self.stage)
+        metrics.DEAD.labels("fold_error")
         self.to_state = metrics.EVENT_TO_STATE.labels(self.stage)
         self.arrivals: deque[tuple[int, int, int]] = deque()
         """first offset, end, and the first record's time stamp (ms) of each frame that is not wholly applied"""
@@ -318,8 +330,7 @@ class Owner:
         for (type, outcome), n in counts.items():
             child = self.counted.get((type, outcome))
             if child is None:
-                known = metrics.DEAD.labels(outcome) if type == "dead" else metrics.EVENTS.labels(self.stage, type, outcome)
-                child = self.counted[type, outcome] = known
+                child = self.counted[type, outcome] = counter(self.stage, type, outcome)
             child.inc(n)
         counts.clear()
 

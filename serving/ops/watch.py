@@ -92,6 +92,8 @@ class Watch:
             async with asyncio.timeout(service.settings.redis.timeout_s):
                 self.lines = await present(service.store, service.settings.kafka.prefix)
                 self.pools = await totals(service)
+                for row in self.pools:
+                    metrics.POOL_NOTES.labels(str(row["tier"])).set(row["notes"])
 
     async def scrape(self, now: float) -> None:
         """What the living workers' metrics say, all at once."""

@@ -1,0 +1,147 @@
+"""What stands in deploy/: written from the names in the code, valid, tried, and true of a running system."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from config import metrics
+from deploy import generate
+from tests import parts
+from tests.chaos import Process
+from tests.parts import LOOPBACK, ROOT, Part, free_port, program
+
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+
+
+def promtool() -> str:
+    parts.need(lambda: program("promtool", "prometheus"))
+    return program("promtool", "prometheus")
+
+
+def test_nothing_was_changed_by_hand() -> None:
+    """`python -m deploy.generate` would write what stands there."""
+    assert generate.main(["--check"]) == 0
+
+
+def test_rules_and_scrape_are_valid_and_every_alert_fires_and_is_silent_as_it_should() -> None:
+    """By Prometheus's own tool."""
+    for words in (["check", "config", "scrape.yml"], ["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]):
+        done = subprocess.run([promtool(), *words], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    tried = (PROMETHEUS / "alerts_test.yml").read_text()
+    assert all(tried.count(f"alertname: {alert.name}") >= 2 for alert in generate.ALERTS)
+
+
+def test_every_alert_has_a_section_that_says_what_to_do() -> None:
+    """Somebody was woken up for it."""
+    book = (ROOT / "docs" / "operations.md").read_text()
+    sections = {found[0]: found[1] for found in re.findall(r"^### (Upwell\w+)\n(.*?)(?=^##|\Z)", book, re.MULTILINE | re.DOTALL)}
+    assert set(sections) == {alert.name for alert in generate.ALERTS} | {"UpwellDegraded"}
+    assert all(word in text for text in sections.values() for word in ("**Means.**", "**Look.**", "**Do.**"))
+
+
+def exprs() -> list[tuple[str, str]]:
+    """(panel, expression) of the dashboard as it stands in the file."""
+    told = json.loads((ROOT / "deploy" / "grafana" / "upwell.json").read_text())
+    return [(panel["title"], target["expr"]) for panel in told["panels"] for target in panel.get("targets", ())]
+
+
+def test_every_name_in_the_dashboard_is_a_metric_of_ours() -> None:
+    """And every metric of the contract that can be seen over time is shown."""
+    known = {f.name for v in vars(metrics).values() if isinstance(v, MetricWrapperBase) for f in v.describe()}
+    used = {re.sub("_(total|bucket|count)$", "", found) for _, expr in exprs() for found in re.findall(r"upwell_\w+", expr)}
+    assert used <= known
+    unseen = {"upwell_build", "upwell_checkpoint_offset", "upwell_log_end_offset", "upwell_pool_promise_shortfall",
+              "upwell_feed_dropped", "upwell_feed_component_errors", "upwell_feed_state_age_seconds"}  # fmt: skip
+    assert known - used <= unseen
+
+
+class Prometheus(Part):
+    """Debian's, on our own files but for the addresses."""
+
+    name = "prometheus"
+    patience_s = 30.0
+
+    def __init__(self, folder: Path, api: str, worker: str) -> None:
+        super().__init__(folder)
+        self.api, self.worker = api, worker
+
+    def command(self) -> Sequence[str]:
+        text = (PROMETHEUS / "scrape.yml").read_text()
+        text = re.sub(r"dns_sd_configs:.*", f'static_configs:\n      - targets: ["{self.worker}"]\n', text, flags=re.DOTALL)
+        text = text.replace('"api:8780"', f'"{self.api}"').replace("scrape_interval: 5s", "scrape_interval: 1s")
+        text = text.replace("alerts.yml", str(PROMETHEUS / "alerts.yml"))
+        (self.folder / "prometheus.yml").write_text(text)
+        return [
+            program("prometheus", "prometheus"), f"--config.file={self.folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.folder / 'data'}", f"--web.listen-address={self.address}", "--log.level=warn",
+        ]  # fmt: skip
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"http://{self.address}/-/ready", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def ask(self, expr: str) -> list[Any]:
+        url = f"http://{self.address}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found: list[Any] = json.loads(answer.read())["data"]["result"]
+            return [one for one in found if one["value"][1] != "NaN"]
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[tuple[Prometheus, httpx.Client]]:
+    """Broker, store, worker, API, and a Prometheus that scrapes them."""
+    parts.need(lambda: (program("prometheus", "prometheus"), parts.broker_program(), parts.store_program()))
+    with parts.EmbeddedBroker(tmp_path / "broker") as broker, parts.EmbeddedStore(tmp_path / "store") as store:
+        ports = free_port(), free_port()
+        variables = {
+            "UPWELL_KAFKA": broker.address, "UPWELL_REDIS": store.url, "UPWELL_KAFKA__PARTITIONS": "2",
+            "UPWELL_KAFKA__FETCH_WAIT_MS": "20", "UPWELL_ENGINE__METRICS_PORT": str(ports[1]),
+        }  # fmt: skip
+        created = Process("topics", tmp_path / "topics", ["topics", "create"], variables).start()
+        assert created.process is not None
+        assert created.process.wait(60) == 0, created.last_words()
+        with (
+            Process("worker", tmp_path / "worker", ["worker"], variables),
+            Process("api", tmp_path / "api", ["api", "--port", str(ports[0])], variables, ports[0]) as api,
+            Prometheus(tmp_path / "prometheus", api.address, f"{LOOPBACK}:{ports[1]}") as prometheus,
+            httpx.Client(base_url=f"http://{api.address}", timeout=10) as http,
+        ):
+            yield prometheus, http
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_every_expression_of_the_dashboard_returns_data_and_no_alert_fires(system: tuple[Prometheus, httpx.Client]) -> None:
+    """A real Prometheus scrapes a real system, on which a little of everything happens."""
+    prometheus, http = system
+    http.post("/v1/notes", json=[{"note_id": f"n{i}", "author_id": "ann", "tags": ["t"], "channel": "c"} for i in range(20)])
+    silent = dict.fromkeys(exprs())
+    deadline, round_ = time.monotonic() + 150, 0
+    while silent and time.monotonic() < deadline:
+        round_ += 1
+        events = [
+            {"type": kind, "user_id": f"u{round_ % 7}", "note_id": f"n{i}"} for i in range(20) for kind in ("impression", "click", "like")
+        ]
+        http.post("/v1/events", json=[*events, {"type": "nonsense", "user_id": "u", "note_id": "n1"}])
+        for path in ("/v1/feed/u1", "/v1/hot", "/v1/notes/n1"):
+            http.get(path)
+        time.sleep(1)
+        silent = dict.fromkeys(one for one in silent if not prometheus.ask(one[1]))
+    assert not silent, sorted(silent)
+    firing = {one["metric"]["alertname"] for one in prometheus.ask('ALERTS{alertstate="firing"}')}
+    assert not firing - {"UpwellFeedSlow", "UpwellLag", "UpwellStale"}, "a busy machine may be slow, and that is all"
