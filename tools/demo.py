@@ -13,16 +13,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from config.settings import Settings, load
+from store.open import open_store
 from tools import films, lag, people, show, up
 from tools.mistake import Mistake
 from tools.parts import die_with_parent
 from tools.people import Asker
+
+Where = tuple[str, str, int]
+"""(stage, topic, partition)"""
 
 CACHE = Path(".cache/data")
 PERSON = "653"
@@ -100,23 +105,44 @@ def wait_until_up(process: subprocess.Popen[str], data_dir: Path) -> dict[str, s
     raise Mistake(f"`upwell up` was not ready within {READY_S:.0f} s")
 
 
+ROUNDS = 5
+"""A record passes at most so many logs: events, by-user, by-note, by-list, and back to by-note as bars."""
+
+
 def settle(settings: Settings) -> None:
-    """Until every stage stands still at the end of its log: for two seconds nothing moves and nothing is behind."""
+    """Until what was sent before has passed every log. They never stand still (the API's probes), so each round waits for the ends it found."""
     deadline = time.monotonic() + SETTLE_S
-    before: list[tuple[int | None, int]] = []
-    still_since = time.monotonic()
     with console.status("") as status:
-        while time.monotonic() < deadline:
-            rows = asyncio.run(lag.measure(settings))
-            now = [(row.checkpoint, row.end) for row in rows]
-            behind = ", ".join(f"{stage} {records:,}" for stage, _, _, records, _ in lag.by_stage(rows) if records)
-            status.update(f"records still to be applied: {behind or 'none'}")
-            if now != before or behind:
-                before, still_since = now, time.monotonic()
-            elif time.monotonic() - still_since > 2.0:
-                return
-            time.sleep(1.0)
-    raise Mistake(f"the stages did not catch up within {SETTLE_S:.0f} s: see `upwell lag`")
+        for turn in range(1, ROUNDS + 1):
+            ends = {place(row): row.end for row in asyncio.run(lag.measure(settings)) if row.end}
+            while left := behind(ends, applied(settings)):
+                if time.monotonic() > deadline:
+                    raise Mistake(f"the stages did not catch up within {SETTLE_S:.0f} s: see `upwell lag`")
+                stages = ", ".join(dict.fromkeys(stage for stage, _, _ in left))
+                status.update(f"log {turn} of {ROUNDS}: {stages} at work")
+                time.sleep(0.5)
+
+
+def behind(ends: Mapping[Where, int], at: Mapping[Where, int]) -> list[Where]:
+    """Where less is applied than stood in the log; pure."""
+    return [where for where, end in ends.items() if at.get(where, 0) < end]
+
+
+def place(row: lag.Lag) -> Where:
+    return row.stage, row.topic, row.partition
+
+
+def applied(settings: Settings) -> dict[Where, int]:
+    """Offsets up to which the store is true."""
+
+    async def asked() -> lag.Applied:
+        store = open_store(settings)
+        try:
+            return await lag.applied(store, settings.kafka.prefix)
+        finally:
+            await store.close()
+
+    return {(stage, where.topic, where.partition): offset for (stage, where), offset in asyncio.run(asked()).offsets.items()}
 
 
 def lately(tables: tuple[str, str], person: str, limit: int = 8) -> Table:
