@@ -50,7 +50,8 @@ def reserved_places(n: int, share: float, rng: np.random.Generator) -> list[int]
     count = min(n, int(n * share + rng.random()))
     if count == 0:
         return []
-    return [int((part + offset) * n / count) for part, offset in enumerate(rng.random(count).tolist())]
+    bounds = [part * n // count for part in range(count + 1)]
+    return [a + int(offset * (b - a)) for a, b, offset in zip(bounds, bounds[1:], rng.random(count).tolist(), strict=False)]
 
 
 def draw(
