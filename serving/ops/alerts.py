@@ -15,6 +15,10 @@ LEAST_FEEDS = 20
 """Fewer feeds in the window say nothing about a percentile or a share."""
 
 
+CONFLICTS = 50
+"""Of checkpoints in ten minutes: a few come with every rebalance."""
+
+
 class Wrong(NamedTuple):
     """One thing that is wrong."""
 
@@ -94,6 +98,18 @@ def feeds(told: Told, bounds: Ops) -> Iterator[Wrong]:
         yield Wrong("UpwellErrors", "http", rows, f"{failed / answers:.0%} of requests end with an error of ours", 0.0)
 
 
+def dealt_with(told: Told, bounds: Ops) -> Iterator[Wrong]:
+    """What heals by itself, and happens too often."""
+    for row in told["faults"]:
+        if row["fault"] == "store errors" and row["rate"]:
+            yield Wrong("UpwellStoreErrors", "faults", (f"store errors {row['where']}",), f"{row['where']} cannot reach the store", 0.0)
+        if row["fault"] == "checkpoint conflicts" and row["recent"] > CONFLICTS:
+            text = f"{row['recent']} writes were refused in ten minutes: two workers believe they own a partition"
+            yield Wrong("UpwellConflicts", "faults", ("checkpoint conflicts",), text, 0.0)
+        if row["fault"] == "slates lost" and row["recent"]:
+            yield Wrong("UpwellSlatesLost", "faults", ("slates lost",), f"{row['recent']} slates were not acknowledged by Kafka", 0.0)
+
+
 def model(told: Told, bounds: Ops) -> Iterator[Wrong]:
     """Learning stands still."""
     age = told["model"]["age_s"]
@@ -107,7 +123,7 @@ def parts(told: Told, bounds: Ops) -> Iterator[Wrong]:
         yield Wrong("UpwellDegraded", "top", (), reason, 0.0)
 
 
-RULES: tuple[Callable[[Told, Ops], Iterator[Wrong]], ...] = (parts, lag, fresh, unowned, unreadable, letters, feeds, model)
+RULES: tuple[Callable[[Told, Ops], Iterator[Wrong]], ...] = (parts, lag, fresh, unowned, unreadable, letters, dealt_with, feeds, model)
 
 
 class Lasting:
@@ -118,7 +134,7 @@ class Lasting:
 
     def told(self, found: Iterable[Wrong], now: float) -> list[dict[str, Any]]:
         """Those that have lasted long enough, oldest first."""
-        by_key = {(wrong.name, wrong.section + (wrong.rows[0] if wrong.section == "workers" else "")): wrong for wrong in found}
+        by_key = {(wrong.name, wrong.section + (wrong.rows[0] if wrong.section in ("workers", "faults") else "")): wrong for wrong in found}
         self.since = {key: self.since.get(key, now) for key in by_key}
         lasting = [(self.since[key], wrong) for key, wrong in by_key.items() if now - self.since[key] >= wrong.for_s]
         return [

@@ -110,6 +110,29 @@ def degraded(total: Samples, lately: Samples, seconds: float) -> Table:
     ]
 
 
+FAULTS = (
+    # name on the page, metric, label
+    ("store errors", "upwell_store_errors_total", "stage"),
+    ("rewinds", "upwell_rewinds_total", ""),
+    ("checkpoint conflicts", "upwell_checkpoint_conflicts_total", ""),
+    ("rebalances", "upwell_rebalances_total", ""),
+    ("slates lost", "upwell_slates_lost_total", ""),
+    ("errors of feed components", "upwell_feed_component_errors_total", "component"),
+)
+
+
+def faults(total: Samples, recent: Samples, lately: Samples, seconds: float) -> Table:
+    """What went wrong and was dealt with; `recent` is of the last ten minutes."""
+    found = []
+    for fault, name, label in FAULTS:
+        soon, now = by_label(recent, name, label), by_label(lately, name, label)
+        for (where,), count in by_label(total, name, label).items():
+            if count:
+                row = {"fault": fault, "where": where or None, "total": int(count)}
+                found.append(row | {"recent": int(soon.get((where,), 0.0)), "rate": rate(now.get((where,), 0.0), seconds)})
+    return found
+
+
 def http(total: Samples, lately: Samples, seconds: float) -> Table:
     """Requests by route and status."""
     now = by_label(lately, "upwell_http_requests_total", "route", "status")

@@ -146,6 +146,7 @@ class Watch:
                 sum(v for g in self.gauges.values() for v in by_label(g, "upwell_pool_promise_shortfall").values()), 1
             ),
             "model": tables.model(list(self.gauges.values()), lately, seconds),
+            "faults": tables.faults(total, self.tally.since(now, 600.0)[0], lately, seconds),
             "feed": {"surfaces": surfaces, "degraded": tables.degraded(total, lately, seconds)},
             "http": tables.http(total, lately, seconds),
             "workers": tables.workers(self.lines, now, bounds.worker_silent_s, self.wrong),

@@ -42,7 +42,7 @@ function person(user) {
   state.run += 1;
   state.weights.clear();
   $("weights").replaceChildren();
-  $("weights-of").textContent = `of ${user}`;
+  $("weights-of").textContent = `about ${user}`;
   $("person").value = user;
   $("feed-title").textContent = `Feed of ${user}`;
   history.replaceState(null, "", `#${path(user)}`);
@@ -338,7 +338,7 @@ async function measured(card, type, user, began, accepted, position) {
     const ms = performance.now() - began;
     const moved = told.interests.find((i) => about.has(`${i.kind}/${i.value}`) && i.moved_by?.note_id === card.item.note_id && i.moved_by.type === type)
       ?? told.interests.find((i) => about.has(`${i.kind}/${i.value}`) && Math.abs(i.weight - (before.get(`${i.kind}/${i.value}`) ?? 0)) > 0.002);
-    weights(told, type.startsWith("un") ? null : type);
+    weights(told, about);
     if (moved) {
       fresh(`${Math.round(ms)} ms`, `From the click (${type}) until a read showed “${moved.value}” moved. Kafka had the event after ${Math.round(accepted)} ms.`);
       $("sheet-text").textContent = `${Math.round(ms)} ms · ${moved.value} ${figure(moved.weight)}`;
@@ -412,10 +412,13 @@ async function readWeights(after) {
   }
 }
 
-function weights(told, by) {
+/** Shows weights: what is liked first, then what is not. `about` are those that an action was about. */
+function weights(told, about) {
   const list = $("weights");
-  const found = [...told.interests].sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
-  const shown = state.all ? found : found.slice(0, WEIGHTS);
+  const found = told.interests;
+  const liked = found.filter((one) => one.weight >= 0).slice(0, state.all ? found.length : Math.max(WEIGHTS - 3, WEIGHTS - found.filter((one) => one.weight < 0).length));
+  const not = found.filter((one) => one.weight < 0).reverse().slice(0, state.all ? found.length : WEIGHTS - liked.length);
+  const shown = [...liked, ...not];
   const scale = Math.max(1, ...found.map((one) => Math.abs(one.weight)));
   const places = new Map([...list.children].map((node) => [node, node.offsetTop]));
   const kept = new Map();
@@ -428,7 +431,7 @@ function weights(told, by) {
     line.node.querySelector(".value").textContent = figure(one.weight).replace("-", "−");
     line.node.querySelector("i").style.setProperty("--at", (Math.abs(one.weight) / scale).toFixed(4));
     line.node.title = one.moved_by ? `last moved by ${one.moved_by.type} of ${one.moved_by.note_id ?? "a note"}; short ${figure(one.short)}, long ${figure(one.long)}` : "";
-    if ((known || by) && Math.abs(delta) > 0.02) {
+    if ((known && Math.abs(delta) > 0.1) || (about?.has(key) && Math.abs(delta) > 0.005)) {
       line.node.classList.add("moved");
       clearTimeout(line.timer);
       line.timer = setTimeout(() => line.node.classList.remove("moved"), 2200);
@@ -477,8 +480,11 @@ async function open(card) {
   card.node.dataset.chosen = "";
   sheet(true);
   $("note").replaceChildren(el("h2", { id: "note-title" }, "A note's pool and evidence"), el("p", { class: "name" }, card.item.title));
+  const box = getComputedStyle($("sheet")).display === "none" ? $("side") : $("behind");
+  const top = $("note").offsetTop - $("behind").offsetTop - 8;
   try {
     await readNote(await did(card, "click"));
+    if (box.scrollTop < top - 200) box.scrollTo({ top, behavior: still() ? "auto" : "smooth" });
   } catch (error) {
     complain(error);
   }

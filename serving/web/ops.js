@@ -197,6 +197,10 @@ function rest(told) {
   const http = reds(told, "http");
   table("http", [["Route", (r) => r.route], ["Status", (r) => String(r.status), "n"], ["Rate", (r) => rate(r.rate), "n"], ["Seen", (r) => number(r.total), "n"]], lately(told.http).slice(0, 14), { bad: (r) => http.has(`${r.route} ${r.status}`), none: "No requests yet." });
 
+  const faults = reds(told, "faults");
+  table("faults", [["Fault", (r) => r.fault], ["Where", (r) => r.where ?? "–"], ["Rate", (r) => rate(r.rate), "n"], ["Ten minutes", (r) => number(r.recent), "n"], ["Seen", (r) => number(r.total), "n"]], told.faults,
+    { bad: (r) => faults.has([r.fault, r.where].filter(Boolean).join(" ")), none: "None." });
+
   const workers = reds(told, "workers");
   const held = (r) => Object.entries(r.partitions).map(([stage, p]) => `${stage} ${ranges(p)}`).join(", ") || "none";
   table("workers", [

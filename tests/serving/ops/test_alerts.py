@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from config import settings as config
@@ -21,6 +23,7 @@ def told(*partitions: dict[str, Any], **more: Any) -> dict[str, Any]:
         "window_s": 60.0,
         "lag": [{"stage": "users", "topic": "by-user", "partitions": list(partitions) or [partition(0)]}],
         "dead": [],
+        "faults": [{"fault": "rebalances", "where": None, "total": 9, "recent": 9, "rate": 0.2}],
         "feed": {"surfaces": [{"surface": "feed", "count": 1000, "p50": 0.002, "p99": 0.01}], "degraded": []},
         "http": [{"route": "/v1/events", "status": 202, "rate": 10.0}],
         "model": {"age_s": 3.0},
@@ -47,6 +50,12 @@ def test_each_fault_turns_its_own_part_red() -> None:
     assert names(told(workers=[{"id": "w", "alive": True, "wrong": "refused"}])) == ["UpwellWorkerMetrics"]
     assert names(told(dead=[{"reason": "not_json", "rate": 2 * BOUNDS.dead_rate, "hour": 9}])) == ["UpwellDeadLetters"]
     assert names(told(dead=[{"reason": "fold_error", "rate": 0.0, "hour": 1}])) == ["UpwellFoldError"]
+    for fault, where, name in (
+        ("store errors", "users", "UpwellStoreErrors"),
+        ("checkpoint conflicts", None, "UpwellConflicts"),
+        ("slates lost", None, "UpwellSlatesLost"),
+    ):
+        assert names(told(faults=[{"fault": fault, "where": where, "total": 99, "recent": 99, "rate": 1.0}])) == [name]
     slow = [{"surface": "feed", "count": 100, "p50": 0.002, "p99": BOUNDS.feed_p99_ms / 1000 + 0.01}]
     assert names(told(feed={"surfaces": slow, "degraded": []})) == ["UpwellFeedSlow"]
     ill = {"surfaces": [{"surface": "feed", "count": 100, "p50": 0.002, "p99": 0.01}], "degraded": [{"reason": "store", "rate": 1.0}]}
@@ -54,6 +63,14 @@ def test_each_fault_turns_its_own_part_red() -> None:
     assert names(told(http=[{"route": "/", "status": 200, "rate": 1.0}, {"route": "/", "status": 500, "rate": 1.0}])) == ["UpwellErrors"]
     assert names(told(model={"age_s": BOUNDS.model_age_s + 1})) == ["UpwellModelOld"]
     assert names(told(reasons=["store: away"])) == ["UpwellDegraded"]
+
+
+def test_the_page_and_prometheus_name_the_same_alerts() -> None:
+    """But for an API that is down, which cannot say so, and what only the API knows of itself."""
+    root = Path(__file__).parents[3]
+    ours = set(re.findall(r'Wrong\(\s*"(\w+)"', (root / "serving/ops/alerts.py").read_text()))
+    theirs = set(re.findall(r"alert: (\w+)", (root / "deploy/prometheus/alerts.yml").read_text()))
+    assert ours ^ theirs == {"UpwellApiDown", "UpwellDegraded"}
 
 
 def test_red_rows_are_those_beyond_the_bound() -> None:

@@ -40,7 +40,7 @@ def test_a_process_that_is_gone_leaves_what_it_counted() -> None:
 def test_marks_do_not_pile_up() -> None:
     """Bounded by how far back one looks, whatever the sampling."""
     tally = Tally(100, 10)
-    for second in range(0, 5000):
+    for second in range(5000):
         tally.saw("w", {A: float(second)}, born=True)
         tally.mark(second)
     assert len(tally._marks) <= 13
