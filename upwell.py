@@ -208,33 +208,45 @@ def tail(
     follow(settings(local=True), user, as_json=as_json, from_start=from_start)
 
 
+Reason = Annotated[str, Option(help="Only this reason.")]
+Source = Annotated[str, Option(help="Only what came from this topic: events, notes, by-user, …")]
+Since = Annotated[str, Option(help="Only letters since then: 2h (ago), or 2026-01-31T18:00:00Z.")]
+Until = Annotated[str, Option(help="Only letters before then.")]
+
+
 @dead_app.command("list")
 def dead_list(
-    reason: Annotated[str, Option(help="Only this reason.")] = "",
+    reason: Reason = "",
+    topic: Source = "",
+    since: Since = "",
+    until: Until = "",
     limit: Annotated[int, Option(help="Newest so many.")] = 50,
     as_json: Json = False,
 ) -> None:
     """What could not be processed, and why.
 
-    Example: upwell dead list --reason bad_field
+    Example: upwell dead list --reason bad_field --since 2h
     """
-    from tools.dead import show
+    from tools.dead import picked, show
 
-    show(settings(local=True), reason, limit, as_json=as_json)
+    show(settings(local=True), picked(reason, topic, since, until), limit, as_json=as_json)
 
 
 @dead_app.command("retry")
 def dead_retry(
-    reason: Annotated[str, Option(help="Only this reason.")] = "",
+    reason: Reason = "",
+    topic: Source = "",
+    since: Since = "",
+    until: Until = "",
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be sent.")] = False,
 ) -> None:
-    """Send public records once more to the topic they came from.
+    """Send public records once more to the topic they came from; once each, however often this is run.
 
     Example: upwell dead retry --reason unknown_type
     """
-    from tools.dead import retry
+    from tools.dead import picked, retry
 
-    typer.echo(retry(settings(local=True), reason, dry_run=dry_run))
+    typer.echo(retry(settings(local=True), picked(reason, topic, since, until), dry_run=dry_run))
 
 
 @app.command()
@@ -250,6 +262,26 @@ def rebuild(
     from tools.rebuild import run
 
     run(settings(local=True), [stage] if stage else [], metrics_port, accept_loss=accept_loss)
+
+
+@app.command("eval")
+def evaluate(
+    files: Annotated[list[Path], Argument(help="JSON lines of events and notes.", show_default=False)],
+    warmup: Annotated[int, Option(min=0, help="So many first engagements are only learned from.")] = 10_000,
+    surface: Annotated[str, Option(help="feed or nearby.")] = "feed",
+    shift: Annotated[int, Option(min=0, help="Also: so many users change their interest overnight.")] = 0,
+    seed: Annotated[int, Option(help="Of the choice of those users.")] = 1,
+    limit: Annotated[int, Option(min=0, help="Only the first so many lines; 0: all.")] = 0,
+    plot: Annotated[Path | None, Option(help="A PNG of HR over time and by user age.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How good the feed is, on real logs: before an engagement is learned from, the feed is asked for it. In process, no broker.
+
+    Example: upwell eval notes.jsonl events.jsonl --plot quality.png
+    """
+    from tools.evaluate import show
+
+    show(settings(), files, warmup, surface, shift, seed, limit, plot, as_json=as_json)
 
 
 @app.command()

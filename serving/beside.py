@@ -26,26 +26,26 @@ class Beside(NamedTuple):
     """sqrt(n_i n_j)"""
     fronts: npt.NDArray[np.float64]
     """[notes read, 3]: engagements, landmark and half-life (ms) of each head"""
-
-    @classmethod
-    def of(cls, values: Sequence[bytes | None]) -> Beside:
-        """From heads, the newest note's first; one that is absent or no head has no rows."""
-        fronts = [read(value) for value in values]
-        if not any(len(front.rows) for front in fronts):
-            return NOTHING
-        sizes = [len(front.rows) for front in fronts]
-        rows = np.concatenate([front.rows for front in fronts])
-        age = np.repeat(np.arange(len(fronts)), sizes)
-        facts = np.array([(front.engaged, front.landmark, front.half_life_ms) for front in fronts])
-        norm = np.sqrt(np.maximum(facts[:, 0], 1.0)[age] * np.maximum(rows["count"], 1)).astype(np.float32)
-        return cls(rows, age, norm, facts)
-
-    def near(self, keep: float, shrink: float) -> tuple[Hashes, Floats]:
-        """Each neighbour once, ascending, with its score."""
-        sim = self.rows["together"] / (self.norm + np.float32(shrink))
-        hashes, at = np.unique(self.rows["hash"], return_inverse=True)
-        score = np.bincount(at, keep**self.age * sim, hashes.size)
-        return hashes, score.astype(np.float32)
+    hashes: Hashes
+    """each neighbour once, ascending …"""
+    scores: Floats
+    """… and its score"""
 
 
-NOTHING = Beside(np.empty(0, HEAD), np.empty(0, np.intp), np.empty(0, np.float32), np.empty((0, 3)))
+def beside(values: Sequence[bytes | None], keep: float, shrink: float) -> Beside | None:
+    """From heads, the newest note's first; one that is absent or no head has no rows. None without any neighbour."""
+    fronts = [read(value) for value in values]
+    sizes = [len(front.rows) for front in fronts]
+    if not any(sizes):
+        return None
+    # Bytes are joined, since concatenating structured arrays compares their fields one by one.
+    rows = np.frombuffer(b"".join([front.rows.tobytes() for front in fronts]), HEAD)
+    age = np.repeat(np.arange(len(fronts)), sizes)
+    facts = np.array([(front.engaged, front.landmark, front.half_life_ms) for front in fronts])
+    norm = np.sqrt(np.maximum(facts[:, 0], 1.0)[age] * np.maximum(rows["count"], 1)).astype(np.float32)
+    weighed = (keep ** np.arange(len(fronts)))[age] * (rows["together"] / (norm + np.float32(shrink)))
+    order = np.argsort(rows["hash"], kind="stable")
+    found = rows["hash"][order]
+    first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
+    scores = np.add.reduceat(weighed[order], first).astype(np.float32)
+    return Beside(rows, age, norm, facts, found[first], scores)

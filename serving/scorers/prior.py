@@ -62,6 +62,13 @@ class Frame:
         since = (notes["heat"].T - passed[:, None]).astype(np.float32)  # the difference in double, the rest need not be
         self.heat = np.log2(np.float32(1.0) + np.exp2(np.minimum(since, np.float32(60.0))))
 
+    def beside(self) -> Any:
+        """log(1 + 50 Σ keep^age · similarity) to the user's recent notes: 0 without any, about 4 at most."""
+        found = self.viewer.beside
+        if found is None:
+            return 0.0
+        return np.log(np.float32(1.0) + np.float32(50.0) * lookup(self.notes["hash"], found.hashes, found.scores))
+
     def bit(self, source: str) -> Floats:
         return ((self.sources >> np.uint8(SOURCES.index(source))) & 1).astype(np.float32)
 
@@ -101,6 +108,7 @@ FEATURES: tuple[Feature, ...] = (
     ("followed", lambda f: member(f.notes["author"], f.viewer.followed)),
     ("near", lambda f: f.near()),
     ("pool", lambda f: f.notes["tier"] >= 0),
+    ("beside", lambda f: f.beside()),
     ("from_interest", lambda f: f.bit("interest")),
     ("from_channel", lambda f: f.bit("channel")),
     ("from_pool", lambda f: f.bit("pool")),
@@ -124,6 +132,7 @@ WEIGHED = {
     "age": "age",
     "followed": "followed",
     "near": "near",
+    "beside": "beside",
 }
 """Setting of `[feed.prior]` -> feature it weighs."""
 
@@ -183,7 +192,7 @@ class PriorScorer:
         self.parts = ("base", *(name for name, _ in used))
         self.columns = np.array([NAMES.index(column) for _, column in used], np.intp)
         self.weights = np.array([weights[name] for name, _ in used], np.float32)
-        self.personal = np.array([name in ("tags", "author", "channel") for name, _ in used])
+        self.personal = np.array([name in ("tags", "author", "channel", "beside") for name, _ in used])
         click = rates["click"]
         self.base = np.float32(np.log(click / (1.0 - click)) + weights.get("bias", 0.0))
         self.lift = np.array([rates[action] / click for action in PREDICTED], np.float32)

@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 
 from config.settings import Feed
+from models.neighbours import read
 from models.user import RECENT, RECENT_ROW
-from serving.beside import Beside
+from serving.beside import beside
 from serving.keys import Keys
-from serving.stages import NO_HASHES, Hashes, Query, Viewer
+from serving.stages import NO_HASHES, Hashes, Query, Viewer, member
 
 
 class BehaviourSource:
@@ -36,14 +37,13 @@ class BehaviourSource:
         return keys.neighbours(np.frombuffer(recent, RECENT)["hash"][::-1])
 
     def finds(self, query: Query, viewer: Viewer, values: Sequence[bytes | None]) -> tuple[Viewer, Hashes]:
-        beside = Beside.of(values)
-        if not beside.rows.size:
+        found = beside(values, self.keep, self.shrink)
+        if found is None:
             return viewer, NO_HASHES
-        hashes, score = beside.near(self.keep, self.shrink)
-        # Half of a feed's candidates may have been seen: they must not take the places of those that were not.
-        score[np.isin(hashes, viewer.seen)] = 0.0
-        best = np.argsort(-score, kind="stable")[: self.places]
-        return msgspec.structs.replace(viewer, beside=beside), hashes[best]
+        # What was seen must not take the places of what was not.
+        new = np.flatnonzero(~member(found.hashes, viewer.seen))
+        best = new[np.argsort(-found.scores[new], kind="stable")[: self.places]]
+        return msgspec.structs.replace(viewer, beside=found), found.hashes[best]
 
 
 class SimilarSource:
@@ -55,4 +55,4 @@ class SimilarSource:
         return keys.neighbours([query.note])
 
     def finds(self, query: Query, viewer: Viewer, values: Sequence[bytes | None]) -> tuple[Viewer, Hashes]:
-        return viewer, Beside.of(values).rows["hash"]
+        return viewer, read(values[0]).rows["hash"]

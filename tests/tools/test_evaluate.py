@@ -1,0 +1,135 @@
+"""Evaluation: what it asks, what it counts, and that what comes later is never known."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from config.settings import load
+from tools import evaluate
+from tools.evaluate import Run, System, auc, engagements, figures, lines, lives, logloss
+from tools.mistake import Mistake
+
+START = 1_700_000_000_000
+SETTINGS = load(environ={})
+
+
+def written(folder: Path, *rows: dict[str, Any]) -> Path:
+    file = folder / "log.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def event(type: str, user: str, note: str, second: int) -> dict[str, Any]:
+    return {"type": type, "user_id": user, "note_id": note, "timestamp": START + second * 1000}
+
+
+def note(name: str, second: int = 0) -> dict[str, Any]:
+    return {"note_id": name, "author_id": f"by-{name}", "timestamp": START + second * 1000, "status": "published"}
+
+
+def chain(users: int, notes: int) -> list[dict[str, Any]]:
+    """Everybody takes n0, n1, n2 … in this order."""
+    rows = [note(f"n{i}") for i in range(notes)]
+    for u in range(users):
+        for i in range(notes):
+            rows += [event("impression", f"u{u}", f"n{i}", 10 + u * notes + i), event("like", f"u{u}", f"n{i}", 10 + u * notes + i)]
+    return rows
+
+
+def ran(files: list[Path], warmup: int) -> tuple[dict[str, Any], Run]:
+    return evaluate.evaluate(SETTINGS, files, warmup)
+
+
+def test_lines_go_by_time_then_by_file(tmp_path: Path) -> None:
+    """Equal times keep the order of the files; a line without a time, or of no JSON, is named by its place."""
+    (tmp_path / "a").mkdir()
+    first = written(tmp_path / "a", event("like", "u", "b", 2), event("like", "u", "a", 1))
+    second = written(tmp_path, note("x", 1))
+    assert [one.note_id for one in lines([first, second])] == ["a", "x", "b"]
+    with pytest.raises(Mistake, match=r"log\.jsonl:1.*no timestamp"):
+        lines([written(tmp_path, {"type": "like", "user_id": "u", "note_id": "n"})])
+    (tmp_path / "log.jsonl").write_text("{}\n{")
+    with pytest.raises(Mistake, match=r"log\.jsonl:"):
+        lines([tmp_path / "log.jsonl"])
+    with pytest.raises(Mistake, match="cannot read"):
+        lines([tmp_path / "nothing"])
+
+
+def test_asked_before_the_first_event_of_any_type(tmp_path: Path) -> None:
+    """An impression an hour before the like is when the feed is asked; a note that is only seen is no test."""
+    log = lines([written(tmp_path, event("impression", "u", "a", 1), event("impression", "u", "b", 2), event("like", "u", "a", 3600))])
+    due, engaged = engagements(log)
+    assert due == {0: True}
+    assert engaged == {("u", "a"): 2}
+
+
+def test_what_everybody_takes_next_is_found(tmp_path: Path) -> None:
+    """Ten notes, all within the first ten: every test hits, and is served; a user's own last event makes the gap."""
+    found, run = ran([written(tmp_path, *chain(4, 8))], 8)
+    assert (found["events"], found["tested"]) == (64, 24)
+    assert found["hr_at_10"] == found["hr_at_10_served"] == 1.0
+    assert {t.gap for t in run.tests} == {-1, 1000}
+    assert [t.history for t in run.tests[:8]] == list(range(8))
+    assert found["hr_at_10_gap60"] is None
+
+
+def test_a_note_never_seen_is_a_miss(tmp_path: Path) -> None:
+    """An event with a note that nobody published counts as tested, and is no candidate."""
+    rows = [*chain(2, 4), event("like", "u9", "new", 1000)]
+    found, run = ran([written(tmp_path, *rows)], 8)
+    assert (found["tested"], found["hr_at_10"]) == (1, 0.0)
+    assert run.tests[0].rank == float("inf")
+
+
+def test_two_runs_are_the_same(tmp_path: Path) -> None:
+    """Seeds come from how many were asked: nothing is left to chance."""
+    file = written(tmp_path, *chain(6, 15))
+    (one, first), (two, second) = ran([file], 10), ran([file], 10)
+    timed = ("events_per_second", "query_ms_p50", "query_ms_p99")
+    assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in two.items() if k not in timed}
+    assert [t[:7] for t in first.tests] == [t[:7] for t in second.tests]
+
+
+def test_the_future_is_not_known(tmp_path: Path) -> None:
+    """What comes after a test cannot change it: a log cut behind it gives the same ranks."""
+    rows = chain(6, 15)
+    _, whole = ran([written(tmp_path, *rows)], 10)
+    _, cut = ran([written(tmp_path, *rows[:-30])], 10)
+    assert [t[:6] for t in cut.tests] == [t[:6] for t in whole.tests[: len(cut.tests)]]
+
+
+def test_a_shift_grafts_one_life_onto_another(tmp_path: Path) -> None:
+    """Both ways; chosen users teach nothing global; what was already taken is skipped; all are tested in the stream's own time."""
+    rows = [note(f"n{i}") for i in range(120)]
+    for u in range(6):
+        for i in range(55):
+            rows.append(event("like", f"u{u}", f"n{(u % 2) * 60 + i}", 100 + u * 60 + i))
+    file = written(tmp_path, *rows)
+    rest, chosen = lives(lines([file]), 2, 1)
+    assert len(chosen) == 2
+    assert {len(life.events) for life in chosen} == {50}
+    assert not {life.user for life in chosen} & {one.user for one in rest if not one.note}
+    found = asyncio.run(evaluate.shifted(System(SETTINGS, "feed"), lines([file]), 2, 1))
+    assert set(found) == {"0", "1-2", "3-5", "6-9", "10-19", "20-49"}
+    with pytest.raises(Mistake, match="only 6 users"):
+        lives(lines([file]), 8, 1)
+
+
+def test_figures_by_hand() -> None:
+    """AUC with ties one half, log loss; None where there is nothing to tell apart."""
+    assert auc(np.array([0.2, 0.5, 0.5, 0.7]), np.array([False, True, False, True])) == 0.875
+    assert auc(np.array([0.2, 0.5]), np.array([True, True])) is None
+    assert logloss(np.array([0.5, 0.5]), np.array([True, False])) == round(float(np.log(2)), 4)
+
+
+def test_nothing_tested_is_no_error(tmp_path: Path) -> None:
+    """A warm-up longer than the log: figures are None."""
+    found, _ = ran([written(tmp_path, *chain(1, 3))], 100)
+    assert (found["tested"], found["hr_at_10"], found["query_ms_p50"]) == (0, None, None)
+    assert figures(Run(System(SETTINGS, "feed"), 0))["coverage"] is None
