@@ -353,8 +353,7 @@ def test_a_killed_worker_is_seen_and_that_it_is_over_too(live: Live, browser: Br
     live.ask("/v1/events", [event("impression", f"u{i}", "n1") for i in range(50)])
 
     red = "[...document.querySelectorAll('#lag tr.bad')].map((row) => row.firstChild.textContent)"
-    until(lambda: "users" in browser.js(f"return {red}") or "intake" in browser.js(f"return {red}"), 60, "lag turns red")
-    assert "UpwellLag" in browser.text("#alerts")
+    until(lambda: {"users", "intake"} & set(browser.js(f"return {red}")) and "UpwellLag" in browser.text("#alerts"), 60, "lag turns red")
     assert "wrong" in browser.text("#state")
     assert browser.js("return document.querySelector('[data-tile=\"Worst lag\"]').classList.contains('bad')")
     until(lambda: "UpwellNoWorker" in browser.text("#alerts"), 60, "nobody holds the partitions")
