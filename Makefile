@@ -48,8 +48,8 @@ format: setup ## rewrite the code as `make check` wants it
 bench: setup ## the table of benchmarks/README.md, measured here
 	@$(BIN)/upwell bench $(ARGS)
 
-eval: setup ## the quality of what is learned, on real data
-	@$(BIN)/upwell eval $(ARGS)
+eval: setup ## quality on real data, and what each component is worth (ARGS="--lines 20000 --warmup 5000" looks quickly)
+	@$(BIN)/python -m tools.quality $(ARGS)
 
 chaos: setup ## workers, store and broker killed under load; then every count is compared
 	@$(BIN)/python -m pytest -m chaos --numprocesses 0 $(ARGS)
