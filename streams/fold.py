@@ -738,8 +738,11 @@ Resolve = Callable[[Sequence[int]], Awaitable[Mapping[int, Any]]]
 
 async def begin(part: Partition, store: Store, first: int = 0) -> bytes | None:
     """Stand where the store stands; without a checkpoint, at offset `first`. Returns the store's checkpoint."""
-    values = await store.read(part.start_keys())
-    timers = await store.due(part.slot, TIMER_HEAD)
+    while True:
+        values = await store.read(part.start_keys())
+        timers = await store.due(part.slot, TIMER_HEAD)
+        if (await store.read([part.slot.checkpoint]))[0] == values[0]:
+            break  # else the store changed in between
     at = Position(first)
     if values[0] is not None:
         from store.layout import checkpoint_from
@@ -749,16 +752,30 @@ async def begin(part: Partition, store: Store, first: int = 0) -> bytes | None:
     return values[0]
 
 
+async def read(part: Partition, store: Store, keys: Sequence[bytes]) -> list[bytes | None]:
+    """Values as of the partition's own checkpoint: both are read at one instant, since they share a slot.
+
+    Raises `Conflict` when the store was put back, emptied, or written by another: what would be folded on such values would be *sent* before
+    the write is refused, and the readers' marks would then drop what is right.
+    """
+    checkpoint, *values = await store.read([part.slot.checkpoint, *keys])
+    if checkpoint != part.checkpoint:
+        raise Conflict(part.slot.checkpoint.decode())
+    return values
+
+
 async def step(part: Partition, store: Store, resolve: Resolve | None = None) -> None:
-    """Plan, read, fold: the partition moves ahead of the store."""
+    """Plan, read, fold: the partition moves ahead of the store. Raises `Conflict`, `FoldError`, `StoreError`."""
     if part.timers_short and not part.uncut:
-        part.reload_timers(await store.due(part.slot, TIMER_HEAD))
+        timers = await store.due(part.slot, TIMER_HEAD)
+        await read(part, store, [])
+        part.reload_timers(timers)
     need = part.plan()
     if need.keys:
         most = part.limits.keys  # of one read, too: a reader of the API waits behind it
-        values = await store.read(need.keys[:most])
+        values = await read(part, store, need.keys[:most])
         for at in range(most, len(need.keys), most):
-            values += await store.read(need.keys[at : at + most])
+            values += await read(part, store, need.keys[at : at + most])
         part.supply(need, values)
     if need.lookups and resolve is not None:
         part.facts = await resolve(need.lookups)

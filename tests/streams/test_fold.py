@@ -180,6 +180,27 @@ def test_a_store_that_moved_on_is_a_conflict_and_nothing_is_written() -> None:
     asyncio.run(go())
 
 
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_store_that_was_put_back_is_noticed_before_anything_is_told(emptied: bool) -> None:
+    """Values older than the checkpoint in memory must not be folded: what they make would be sent, and the readers would believe it."""
+
+    async def go() -> None:
+        bench = Bench(counting.Users(), MemoryStore(), fold.Limits(cache_bytes=0))
+        await bench.run([by_user(0, [("a", "n1", NOW)])])
+        before = {} if emptied else dict(bench.store.values)
+        bench.part.feed([by_user(1, [("a", "n1", NOW)])])
+        await fold.step(bench.part, bench.store)
+        await fold.commit(bench.part, bench.store, bench.send)
+        sent = len(bench.sent)
+        bench.store.values = before
+        bench.part.feed([by_user(2, [("a", "n1", NOW)])])
+        with pytest.raises(fold.Conflict):
+            await fold.step(bench.part, bench.store)
+        assert len(bench.sent) == sent
+
+    asyncio.run(go())
+
+
 def test_poison_is_passed_dead_lettered_and_remembered() -> None:
     """A condemned step is skipped, its record goes to dead, and the position stays in the state for every later fold."""
 
