@@ -39,6 +39,8 @@ OF_THE_RECORD = ("not_utf8", "not_json", "too_large", "too_many", "fold_error")
 """Reasons that concern the record, not the place `index` in it (a fold error's index counts what an array was split into)."""
 
 RETRIED = "retry"
+SENT = "retried"
+"""The one header of a record without a value in the dead topic: the first place of a letter that was sent again."""
 PUBLIC = ("events", "notes")
 
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode

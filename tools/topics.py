@@ -13,13 +13,20 @@ from config.topics import TOPICS, Topic, full
 from tools import broker
 
 DAY_MS = 86_400_000
+LARGEST = 1_048_588
+"""Bytes of the largest batch that is written: a record of the default limit, or a dead letter."""
 
 
 def wanted_partitions(topic: Topic, kafka: Kafka) -> int:
     return 1 if topic.single else kafka.partitions
 
 
-def wanted_configs(topic: Topic) -> dict[str, str]:
+def wanted_insync(replication: int) -> int:
+    """Replicas that must have a record before it is acknowledged: one may be away. (With two, both would have to live for anything to be written.)"""
+    return max(1, replication - 1)
+
+
+def wanted_configs(topic: Topic, replication: int = 1) -> dict[str, str]:
     """Append time is the broker's stamp; nothing is ever compacted, since public records are partial and internal ones are the truth."""
     return {
         "message.timestamp.type": "LogAppendTime",
@@ -27,6 +34,7 @@ def wanted_configs(topic: Topic) -> dict[str, str]:
         "retention.ms": str(topic.retention_days * DAY_MS if topic.retention_days > 0 else -1),
         "retention.bytes": "-1",
         "max.message.bytes": str(2 * 1024 * 1024),
+        "min.insync.replicas": str(wanted_insync(replication)),
     }
 
 
@@ -41,7 +49,7 @@ def create(kafka: Kafka) -> list[str]:
             options = {
                 "num_partitions": wanted_partitions(topic, kafka),
                 "replication_factor": kafka.replication,
-                "configs": wanted_configs(topic),
+                "configs": wanted_configs(topic, kafka.replication),
             }
             try:
                 admin.create_topics({name: options}, timeout_ms=15_000, wait_for_metadata=True)
@@ -68,7 +76,8 @@ def check(kafka: Kafka) -> list[str]:
         if found is None or found["error_code"]:
             problems.append(f"{name} is missing: run `upwell topics create`")
             continue
-        problems += differences(topic, name, len(found["partitions"]), values(by_name.get(name, {})), kafka)
+        replicas = min((len(one.get("replica_nodes") or one.get("replicas") or ()) for one in found["partitions"]), default=0)
+        problems += differences(topic, name, len(found["partitions"]), values(by_name.get(name, {})), kafka, replicas)
     return problems
 
 
@@ -76,9 +85,14 @@ def values(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(one["value"] if isinstance(one, Mapping) else one) for key, one in config.items()}
 
 
-def differences(topic: Topic, name: str, partitions: int, config: Mapping[str, str], kafka: Kafka) -> list[str]:
-    """Pure: what a topic's partitions and configuration lack."""
+def differences(topic: Topic, name: str, partitions: int, config: Mapping[str, str], kafka: Kafka, replicas: int = 0) -> list[str]:
+    """Pure: what a topic's partitions, replicas (0: not told) and configuration lack."""
     found = []
+    if 0 < replicas < kafka.replication:
+        found.append(
+            f"{name} has {replicas} replicas, the settings say {kafka.replication}: a broker that is lost takes records along; "
+            "add some with kafka-reassign-partitions"
+        )
     if topic.single and partitions != 1:
         found.append(f"{name} has {partitions} partitions and must have one: use a new prefix")
     elif not topic.single and partitions != kafka.partitions:
@@ -93,6 +107,14 @@ def differences(topic: Topic, name: str, partitions: int, config: Mapping[str, s
     policy = config.get("cleanup.policy")
     if policy is not None and policy != "delete":
         found.append(f"{name} has cleanup.policy={policy}, want delete: compaction drops records that are needed; {change}")
+    insync = config.get("min.insync.replicas")
+    if insync is not None and int(insync) < wanted_insync(kafka.replication):
+        found.append(
+            f"{name} has min.insync.replicas={insync}, want {wanted_insync(kafka.replication)}: what is acknowledged could stand on one broker only; {change}"
+        )
+    largest = config.get("max.message.bytes")
+    if largest is not None and int(largest) < LARGEST:
+        found.append(f"{name} has max.message.bytes={largest}, want at least {LARGEST}: a large record could not be written; {change}")
     kept = config.get("retention.ms")
     if kept is not None:
         want = topic.retention_days * DAY_MS if topic.retention_days > 0 else -1

@@ -25,12 +25,22 @@ GOOD = topics.wanted_configs(TOPICS["events"])
         ("by-user", 4, {"retention.ms": "604800000"}, "kept for 7 days, want for ever"),
         ("dead", 4, {"retention.ms": "604800000"}, "want for 30 days"),
         ("dead", 4, {"retention.ms": "-1"}, None),
+        ("events", 4, {"max.message.bytes": "100000"}, "large record"),
     ],
 )
 def test_each_difference_is_one_line_that_says_what_to_do(name: str, partitions: int, changed: dict[str, str], word: str | None) -> None:
     """A topic that differs breaks promises silently, so it is named aloud."""
     found = topics.differences(TOPICS[name], f"upwell.{name}", partitions, GOOD | changed, KAFKA)
     assert [word in line for line in found] == ([] if word is None else [True])
+
+
+def test_a_replicated_topic_wants_more_than_one_broker_to_have_what_is_acknowledged() -> None:
+    """With three replicas, one may be away; fewer replicas than asked for are named."""
+    three = config.load(environ={"UPWELL_KAFKA__PARTITIONS": "4", "UPWELL_KAFKA__REPLICATION": "3"}).kafka
+    assert topics.differences(TOPICS["events"], "e", 4, topics.wanted_configs(TOPICS["events"], 3), three, 3) == []
+    [insync] = topics.differences(TOPICS["events"], "e", 4, GOOD, three, 3)
+    assert "min.insync.replicas=1, want 2" in insync
+    assert "has 1 replicas" in topics.differences(TOPICS["events"], "e", 4, GOOD, three, 1)[0]
 
 
 def test_created_topics_are_as_they_should_be_and_creating_again_does_nothing(broker: parts.EmbeddedBroker, prefix: str) -> None:
