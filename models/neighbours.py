@@ -19,9 +19,8 @@ from models.decay import rebase
 
 VERSION = 1
 
-HEAD = np.dtype([("hash", "<u8"), ("together", "<f4"), ("after", "<f4"), ("near", "<f4"), ("recent", "<f4"), ("count", "<u4")])
-"""A neighbour as serving reads it: `count` is how often it was engaged with, as last told. The others are sums over users who engaged
-with both notes, d engagements apart, of
+SUMS = ("together", "after", "near", "recent")
+"""What is gathered of a neighbour: sums over users who engaged with both notes, d engagements apart, of
 
 ========  ===========================================================================================================
 together  d^-0.5
@@ -107,14 +106,17 @@ class Around:
 
 
 class Front(NamedTuple):
-    """The head of a note's neighbours, as serving reads it."""
+    """The head of a note's neighbours, as serving reads it, best first."""
 
     engaged: int
     """engagements of the note"""
     landmark: int
     half_life_ms: float
-    rows: npt.NDArray[np.void]
-    """`HEAD`, best first"""
+    hashes: npt.NDArray[np.uint64]
+    sums: npt.NDArray[np.float32]
+    """shape [len(SUMS), neighbours]"""
+    counts: npt.NDArray[np.uint32]
+    """how often each neighbour was engaged with, as last told"""
 
 
 class Neighbours:
@@ -145,8 +147,9 @@ class Neighbours:
     >>> neighbours, around = Neighbours(), Around()
     >>> neighbours.learn(around, other=7, distance=1, t=1_000, gap=1_000, engaged=3, others=4)
     >>> neighbours.learn(around, other=8, distance=-4, t=2_000, gap=1_000, engaged=3, others=1)
-    >>> [(int(row["hash"]), float(row["together"]), float(row["after"])) for row in read(neighbours.head(around)).rows]
-    [(7, 1.0, 0.0), (8, 0.5, 0.25)]
+    >>> front = read(neighbours.head(around))
+    >>> front.hashes.tolist(), front.sums[:2].tolist()
+    ([7, 8], [[1.0, 0.5], [0.0, 0.25]])
 
     References
     ----------
@@ -219,24 +222,27 @@ class Neighbours:
 
     def head(self, around: Around) -> bytes:
         """What serving reads: the neighbours of the highest similarity, in one value; `read` is its twin."""
-        together = np.frombuffer(around.together, np.float32)
-        hashes = np.frombuffer(around.hashes, np.uint64)
-        norm = np.sqrt(max(around.engaged, 1) * np.maximum(np.frombuffer(around.counts, np.uint32), 1).astype(np.float64))
-        best = np.lexsort((hashes, -together / (norm + self.shrink)))[: self.size]
-        rows = np.empty(len(best), HEAD)
-        for name, column in (("hash", hashes), ("together", together)):
-            rows[name] = column[best]
-        for name in ("after", "near", "recent"):
-            rows[name] = np.frombuffer(getattr(around, name), np.float32)[best]
-        rows["count"] = np.frombuffer(around.counts, np.uint32)[best]
-        return _FRONT.pack(VERSION, len(best), around.engaged, around.landmark, self.half_life_ms) + rows.tobytes()
+        norm = np.sqrt(np.frombuffer(around.counts, np.uint32).astype(np.float32) * np.float32(max(around.engaged, 1)))
+        similarity = np.frombuffer(around.together, np.float32) / (norm + np.float32(self.shrink))
+        best = np.arange(len(similarity))
+        if len(best) > self.size:
+            best = np.sort(np.argpartition(similarity, -self.size)[-self.size :])
+        best = best[np.argsort(-similarity[best], kind="stable")]  # of equals the first that came
+        front = _FRONT.pack(VERSION, len(best), around.engaged, around.landmark, self.half_life_ms)
+        columns = (np.frombuffer(column, column.typecode)[best].tobytes() for column in around.columns()[:6])
+        return b"".join((front, *columns))
 
 
 def read(value: bytes | None) -> Front:
     """A head; one that is absent, cut or of another version has no neighbours."""
     if value is None or len(value) < _FRONT.size or value[0] != VERSION:
-        return Front(0, 0, 1.0, np.empty(0, HEAD))
+        return NOBODY
     _, n, engaged, landmark, half_life = _FRONT.unpack_from(value)
-    if len(value) != _FRONT.size + n * HEAD.itemsize:
-        return Front(0, 0, 1.0, np.empty(0, HEAD))
-    return Front(engaged, landmark, half_life, np.frombuffer(value, HEAD, n, _FRONT.size))
+    if len(value) != _FRONT.size + n * (12 + 4 * len(SUMS)):
+        return NOBODY
+    sums = np.frombuffer(value, "<f4", len(SUMS) * n, _FRONT.size + 8 * n).reshape(len(SUMS), n)
+    counts = np.frombuffer(value, "<u4", n, _FRONT.size + (8 + 4 * len(SUMS)) * n)
+    return Front(engaged, landmark, half_life, np.frombuffer(value, "<u8", n, _FRONT.size), sums, counts)
+
+
+NOBODY = Front(0, 0, 1.0, np.empty(0, np.uint64), np.empty((len(SUMS), 0), np.float32), np.empty(0, np.uint32))

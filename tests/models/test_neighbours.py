@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import models.neighbours
-from models.neighbours import HEAD, Around, Neighbours, read
+from models.neighbours import Around, Neighbours, read
 
 DAY = 86_400_000
 
@@ -64,11 +64,11 @@ def test_a_replay_cut_anywhere_gives_the_same_bytes(pairs: list[Told], cut: int)
 def test_a_note_stays_within_its_bounds(pairs: list[Told]) -> None:
     """Slots and head are never exceeded, and no neighbour stands twice."""
     around = told(pairs)
-    rows = read(SMALL.head(around)).rows
+    front = read(SMALL.head(around))
     assert len(around) <= SMALL.slots
     assert len(around.places) == len(set(around.hashes)) == len(around)
-    assert len(rows) == min(len(around), SMALL.size)
-    assert all(np.isfinite(rows[name]).all() for name in HEAD.names or ())
+    assert len(front.hashes) == min(len(around), SMALL.size)
+    assert np.isfinite(front.sums).all()
 
 
 @given(PAIRS)
@@ -117,4 +117,4 @@ def test_a_value_that_is_no_neighbourhood_is_refused(value: bytes) -> None:
     """A stage must not fold on from garbage; serving shrugs."""
     with pytest.raises(ValueError, match="neighbours"):
         Around.decode(value)
-    assert len(read(value).rows) == 0
+    assert len(read(value).hashes) == 0

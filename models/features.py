@@ -1,0 +1,359 @@
+"""What rankers know of a candidate: computed once, at serving, as one matrix; logged with the slate; learned from that log.
+
+A feature is one entry of `FEATURES`: a name and a formula over a `Frame`, which holds what several of them need. `FEATURE_SET` is the
+hash of the names: a model that was learned with another list is refused.
+
+Inputs: the note records of the candidates and of the user's recent notes (`Notes`), the neighbour heads of the latter
+(`models/neighbours.py`), and the user's record. Sums over neighbours are told as *shares*, log(x / max x + 0.03) over the candidates:
+what counts is which is more, in logs of any density, and the best is 0.03 wherever it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from config.events import ACTIONS, ENGAGEMENTS
+from models.interest import Taste
+from models.neighbours import Front
+from models.ranker import Context
+
+Floats = npt.NDArray[np.float32]
+Notes = npt.NDArray[np.void]
+"""Note records: fields hash, author, channel, tags [8] (hashes, 0 empty), counts (by ACTIONS), heat [4] (log2 of engagement points
+at four half-lives, -inf none), lat, lon (NaN none), published_at, engaged_at (epoch ms), organic (exposures), quality [3] (mean, low,
+high). An absent record is a row of zeros."""
+
+DAY = 86_400_000.0
+SECOND = 1_000
+SITTING = 60_000
+EARTH_KM = 6_371.0
+FLOOR = np.float32(0.03)
+SHRINK = 10.0
+"""Of similarities: as in `models.neighbours.Neighbours`."""
+PRIOR = 8.0
+"""Engagements that a note's own rates are shrunk by, towards the candidates' mean."""
+
+ENGAGED = [ACTIONS.index(action) for action in ENGAGEMENTS]
+LIKE = ACTIONS.index("like")
+PRAISE = np.isin(np.arange(len(ACTIONS)), [ACTIONS.index(a) for a in ("like", "collect", "comment", "share", "follow", "purchase")])
+"""Actions that say a note was good, not only taken."""
+
+
+class Asker(NamedTuple):
+    """The user and the request; sequences over recent notes are newest first and of one length."""
+
+    now: int
+    """epoch ms, the stream's clock"""
+    engagements: int
+    """notes engaged with, ever"""
+    rank: float
+    """running mean of log(1 + rank), see `models.ranker.moved_rank`"""
+    hashes: npt.NDArray[np.uint64]
+    times: npt.NDArray[np.int64]
+    actions: npt.NDArray[np.intp]
+    """strongest action on each, index in ACTIONS"""
+    recent: Notes
+    """their records"""
+    fronts: Sequence[Front]
+    """their neighbour heads; there may be fewer, of the newest"""
+    taste: Taste
+    lat: float | None = None
+    lon: float | None = None
+    followed: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+    """hashes of followed authors"""
+
+    def context(self) -> Context:
+        """What the ranker's weights depend on, and what it makes the user's factors of."""
+        gap = max(0, self.now - int(self.times[0])) if len(self.times) else -1
+        return Context(self.engagements, gap, float(np.float32(self.rank)), tuple(self.hashes.tolist()))
+
+
+class Frame:
+    """What features are computed from: one row per candidate.
+
+    Parameters
+    ----------
+    asker
+        The user and the request.
+    notes
+        Records of the candidates: shape [n].
+    heat_epoch, half_lives_ms
+        What `heat` is relative to, and its four half-lives.
+    """
+
+    def __init__(self, asker: Asker, notes: Notes, heat_epoch: int, half_lives_ms: Sequence[float]) -> None:
+        self.asker, self.notes, self.n = asker, notes, len(notes)
+        self.engaged = notes["counts"][:, ENGAGED].sum(1).astype(np.float64)
+        self.history = float(np.log1p(asker.engagements))
+        times = asker.times
+        m = len(times)
+        self.age = np.arange(m, dtype=np.float64)
+        """steps back in the user's engagements"""
+        fresh = np.zeros(m, np.intp)
+        fresh[1:] = (times[:-1] - times[1:]) >= SECOND
+        self.step = np.cumsum(fresh)
+        """the same, what came within a second counted as one"""
+        passed = np.array([(asker.now - heat_epoch) / h for h in half_lives_ms])
+        self.heat = np.exp2(np.minimum(notes["heat"].T - passed[:, None], 60.0))
+        self._link()
+
+    # ------------------------------------------------------------------------------------------------------ neighbours
+
+    def _link(self) -> None:
+        """Which row of which head is which candidate."""
+        fronts = self.asker.fronts
+        lengths = np.array([len(front.hashes) for front in fronts], np.intp)
+        if not lengths.sum() or not self.n:
+            self.owner = self.to = np.empty(0, np.intp)
+            self.together = self.after = self.near = self.lately = np.empty(0)
+            return
+        found = np.concatenate([front.hashes for front in fronts])
+        hashes = self.notes["hash"]
+        order = np.argsort(hashes)
+        at = np.searchsorted(hashes[order], found)
+        np.minimum(at, self.n - 1, out=at)
+        to = order[at]
+        hit = np.flatnonzero(hashes[to] == found)
+        self.owner, self.to = np.repeat(np.arange(len(fronts)), lengths)[hit], to[hit]
+        key = np.array([max(front.engaged, 1) for front in fronts], np.float64)
+        norm = np.sqrt(key)[self.owner] * np.sqrt(np.maximum(self.engaged, 1.0))[self.to] + SHRINK
+        faded = np.array([np.exp2(min(front.landmark - self.asker.now / front.half_life_ms, 0.0)) for front in fronts])
+        together, after, near, recent = np.concatenate([front.sums for front in fronts], axis=1)[:, hit] / norm
+        self.together, self.after, self.near, self.lately = together, after, near, recent * faded[self.owner]
+
+    def gather(self, similarity: npt.NDArray[np.float64], weight: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Σ over recent notes of weight · similarity, for each candidate; `weight` has one entry per recent note."""
+        summed: npt.NDArray[np.float64] = np.bincount(self.to, similarity * weight[self.owner], self.n).astype(np.float64, copy=False)
+        return summed
+
+    def fade(self, keep: float, last: int = 10_000) -> npt.NDArray[np.float64]:
+        """keep^age for the `last` most recent notes, 0 beyond."""
+        return np.where(self.age < last, np.power(keep, self.age), 0.0)
+
+    @cached_property
+    def closest(self) -> npt.NDArray[np.float64]:
+        best = np.zeros(self.n)
+        np.maximum.at(best, self.to, self.together)
+        return best
+
+    # ------------------------------------------------------------------------------------------------------------ tags
+
+    @cached_property
+    def alike(self) -> npt.NDArray[np.float64]:
+        """Cosine of the tags: shape [recent, n]."""
+        tags = [np.unique(notes["tags"]) for notes in (self.notes, self.asker.recent)]
+        names = np.intersect1d(tags[0], tags[1])
+        names = names[names != 0]
+        ours, theirs = (_bag(notes["tags"], names) for notes in (self.notes, self.asker.recent))
+        alike: npt.NDArray[np.float64] = theirs @ ours.T
+        return alike
+
+    # ----------------------------------------------------------------------------------------------------------- praise
+
+    @cached_property
+    def mean(self) -> float:
+        """Likes per engagement over the candidates: what unknown notes and users are shrunk towards."""
+        return float((self.notes["counts"][:, LIKE].sum() + 1.0) / (self.engaged.sum() + 2.0))
+
+    def rate(self, notes: Notes, without: npt.NDArray[np.float64] | float = 0.0, liked: npt.NDArray[np.float64] | float = 0.0) -> Any:
+        """Likes per engagement, shrunk; `without` this user's own engagements and likes."""
+        engaged = np.maximum(notes["counts"][:, ENGAGED].max(1).astype(np.float64) - without, 0.0)
+        likes = np.clip(notes["counts"][:, LIKE] - liked, 0.0, engaged)
+        return (likes + PRIOR * self.mean) / (engaged + PRIOR)
+
+    @cached_property
+    def praised(self) -> npt.NDArray[np.float64]:
+        """1 for recent notes that were liked and more."""
+        return PRAISE[self.asker.actions].astype(np.float64)
+
+    @cached_property
+    def surplus(self) -> Any:
+        """By how much each recent note was liked more than others like it."""
+        return self.praised - self.rate(self.asker.recent, 1.0, self.praised)
+
+    @cached_property
+    def common(self) -> npt.NDArray[np.float64]:
+        """Log-odds of a like given an engagement."""
+        rate = self.rate(self.notes)
+        odds: npt.NDArray[np.float64] = np.log(rate / (1.0 - rate))
+        return odds
+
+    def lenient(self, weight: npt.NDArray[np.float64]) -> float:
+        """Mean surplus of the user, shrunk by two notes."""
+        return 4.0 * float((weight * self.surplus).sum() / (weight.sum() + 2.0))
+
+    @cached_property
+    def kin(self) -> npt.NDArray[np.float64]:
+        """Surplus among the recent notes that are neighbours, by the square of the similarity."""
+        square = self.together * self.together
+        every = np.ones(len(self.age))
+        kin: npt.NDArray[np.float64] = 4.0 * self.gather(square, self.surplus) / (self.gather(square, every) + 1e-4)
+        return kin
+
+    @cached_property
+    def kind(self) -> npt.NDArray[np.float64]:
+        """Surplus among the recent notes with like tags."""
+        kind: npt.NDArray[np.float64] = 4.0 * (self.surplus @ self.alike) / (self.alike.sum(0) + 2.0)
+        return kind
+
+    # --------------------------------------------------------------------------------------------------------- the rest
+
+    @cached_property
+    def taste_tags(self) -> npt.NDArray[np.float64]:
+        tags = self.notes["tags"]
+        count = np.maximum((tags != 0).sum(1), 1)
+        weights: npt.NDArray[np.float64] = _lookup(tags, self.asker.taste.tags, self.asker.taste.tag_weights).sum(1) / np.sqrt(count)
+        return weights
+
+    @cached_property
+    def off(self) -> npt.NDArray[np.float64]:
+        """Distance of the note's popularity from what the user takes, in e-folds."""
+        if not len(self.age):
+            return np.zeros(self.n)
+        theirs = np.log1p(self.asker.recent["counts"][:, ENGAGED].sum(1))
+        usual = float((self.fade(0.9) * theirs).sum() / self.fade(0.9).sum())
+        off: npt.NDArray[np.float64] = np.abs(np.log1p(self.engaged) - usual)
+        return off
+
+    @cached_property
+    def km(self) -> npt.NDArray[np.float64]:
+        """Great-circle distance; infinite where either place is unknown."""
+        if self.asker.lat is None or self.asker.lon is None:
+            return np.full(self.n, np.inf)
+        return np.nan_to_num(distance_km(self.asker.lat, self.asker.lon, self.notes["lat"], self.notes["lon"]), nan=np.inf)
+
+
+def distance_km(lat: float, lon: float, lats: npt.NDArray[Any], lons: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Great-circle distance, right at the poles and across the date line; NaN where a place is.
+
+    >>> distance_km(0.0, 179.5, np.array([0.0]), np.array([-179.5])).round(1).tolist()
+    [111.2]
+    """
+    a, b = np.radians(lat), np.radians(lats.astype(np.float64))
+    half = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(np.radians(lons.astype(np.float64) - lon) / 2) ** 2
+    arc: npt.NDArray[np.float64] = 2 * EARTH_KM * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0)))
+    return arc
+
+
+def share(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """log(x / max x + 0.03); where nothing is above 0, all are equal.
+
+    >>> share(np.array([0.0, 0.47, 1.0])).round(2).tolist()
+    [-3.51, -0.69, 0.03]
+    """
+    top = x.max(initial=0.0)
+    result: npt.NDArray[np.float64] = np.log(x / top + FLOOR) if top > 0.0 else np.full(x.shape, np.log(FLOOR), np.float64)
+    return result
+
+
+def log_days(ms: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    result: npt.NDArray[np.float64] = np.log1p(np.maximum(ms, 0) / DAY)
+    return result
+
+
+def _lookup(of: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Values by sorted keys, 0 where there is none."""
+    if not len(keys):
+        return np.zeros(of.shape)
+    at = np.minimum(np.searchsorted(keys, of), len(keys) - 1)
+    found: npt.NDArray[np.float64] = np.where(keys[at] == of, values[at], 0.0)
+    return found
+
+
+def _bag(tags: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """Rows of unit length over `names`; what a row has beyond them counts in its length."""
+    bag = np.zeros((len(tags), len(names)))
+    if len(names) and len(tags):
+        at = np.minimum(np.searchsorted(names, tags), len(names) - 1)
+        row, column = np.nonzero(names[at] == tags)
+        bag[row, at[row, column]] = 1.0
+    bag /= np.sqrt(np.maximum((tags != 0).sum(1), 1))[:, None]
+    return bag
+
+
+Feature = tuple[str, Callable[[Frame], Any]]
+
+FEATURES: tuple[Feature, ...] = (
+    # What is taken together with what the user took: similarities of the recent notes' neighbours, summed in several ways.
+    ("together", lambda f: share(f.gather(f.together, f.fade(0.8, 30)))),
+    ("together_long", lambda f: share(f.gather(f.together, f.fade(0.97)))),
+    ("together_last", lambda f: share(f.gather(f.together, f.fade(1.0, 1)))),
+    ("together_logs", lambda f: share(f.gather(np.log1p(1e3 * f.together), f.fade(0.8, 10)))),
+    ("together_steps", lambda f: share(f.gather(f.together, np.power(0.6, f.step)))),
+    ("together_lately", lambda f: share(f.gather(f.lately, f.fade(0.8, 30)))),
+    ("together_sitting", lambda f: share(f.gather(f.near, f.fade(0.8, 30)))),
+    ("together_page", lambda f: share(f.gather(f.together, (f.step == 0).astype(np.float64)))),
+    ("together_liked", lambda f: share(f.gather(f.together, f.fade(0.8, 30) * f.praised))),
+    ("after", lambda f: share(f.gather(f.after, np.where(f.age < 10, 1.0 / (f.age + 1), 0.0)))),
+    ("after_last", lambda f: share(f.gather(f.after, f.fade(1.0, 1)))),
+    ("closest", lambda f: share(f.closest)),
+    ("voices", lambda f: share(np.bincount(f.to, minlength=f.n).astype(np.float64))),
+    # What it is, against what the user likes.
+    ("tags", lambda f: f.taste_tags),
+    ("author", lambda f: _lookup(f.notes["author"], f.asker.taste.authors, f.asker.taste.author_weights)),
+    ("channel", lambda f: _lookup(f.notes["channel"], f.asker.taste.channels, f.asker.taste.channel_weights)),
+    ("followed", lambda f: np.isin(f.notes["author"], f.asker.followed).astype(np.float64)),
+    ("alike_now", lambda f: f.fade(0.7) @ f.alike),
+    ("alike", lambda f: f.fade(0.9) @ f.alike / 3.0),
+    ("alike_long", lambda f: f.fade(0.98) @ f.alike / 15.0),
+    # How it does with everybody.
+    ("heat0", lambda f: share(f.heat[0])),
+    ("heat1", lambda f: share(f.heat[1])),
+    ("heat2", lambda f: share(f.heat[2])),
+    ("heat3", lambda f: share(f.heat[3])),
+    ("popularity", lambda f: share(f.engaged)),
+    ("off", lambda f: f.off),
+    ("age", lambda f: log_days(f.asker.now - f.notes["published_at"])),
+    ("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.notes["published_at"]))),
+    ("near", lambda f: np.exp(-f.km / 0.3)),
+    ("near_wide", lambda f: np.exp(-f.km / 3.0)),
+    # Whether it is liked once it is taken.
+    ("liked", lambda f: f.common),
+    ("lenient", lambda f: np.full(f.n, f.lenient(f.fade(0.8)))),
+    ("lenient_long", lambda f: np.full(f.n, f.lenient(f.fade(0.95)))),
+    ("mood", lambda f: np.full(f.n, f.lenient((f.asker.now - f.asker.times < SECOND).astype(np.float64)))),
+    ("kin", lambda f: f.kin),
+    ("kind", lambda f: f.kind),
+    ("reach", lambda f: np.log1p(f.engaged) - 3.0),
+    ("history", lambda f: np.full(f.n, f.history - 3.0)),
+    ("kin_history", lambda f: f.kin * (f.history - 3.0)),
+    ("kind_history", lambda f: f.kind * (f.history - 3.0)),
+    ("liked_reach", lambda f: f.common * (np.log1p(f.engaged) - 3.0)),
+    ("liked_history", lambda f: f.common * (f.history - 3.0)),
+)
+
+NAMES = tuple(name for name, _ in FEATURES)
+FEATURE_SET = blake2b("\n".join(NAMES).encode(), digest_size=8).hexdigest()
+"""Tells lists of features apart; logged with every slate."""
+
+RANKED = {"together": 1.0}
+"""Weights of the ranker before its first example: decay alone, which follows a shift of interest."""
+LIKED = {"liked": 1.0, "lenient": 0.35, "mood": 0.3, "kin": 0.3, "kind": 0.3}
+"""The same for a like given an engagement."""
+
+LIMIT = 60_000.0
+"""Inside of what float16 holds."""
+
+
+def matrix(frame: Frame) -> Floats:
+    """All features of all candidates, as they are logged: float16 values in float32, shape [n, features]."""
+    x = np.empty((frame.n, len(FEATURES)), np.float16)
+    for i, (_, formula) in enumerate(FEATURES):
+        x[:, i] = np.clip(formula(frame), -LIMIT, LIMIT)
+    return x.astype(np.float32)
+
+
+def weights_of(named: Mapping[str, float]) -> Floats:
+    """Weights by name as a vector; raises `KeyError` with a name that is no feature."""
+    vector = np.zeros(len(NAMES), np.float32)
+    for name, weight in named.items():
+        if name not in NAMES:
+            raise KeyError(name)
+        vector[NAMES.index(name)] = weight
+    return vector

@@ -1,0 +1,211 @@
+"""What an example teaches about each action, and one online classifier per action that learns it.
+
+An exposure enters at once, as a negative of every action; an action enters it again, as a positive (delayed feedback). Two ways to
+correct for the negatives that were none:
+
+* weights, for estimators whose `learn_one` takes one: positives 1 + p, negatives (1 - p)(1 + p), p as predicted before the step;
+* calibration, for all others: they learn the stream as it is, b, and p = b / (1 - b) is served.
+
+Both are exact in the mean if each positive was a negative exactly once: the users stage sees to that.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from inspect import signature
+from typing import Any, Protocol, Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from river.linear_model import LogisticRegression
+from river.optim import AdaGrad
+from river.utils import VectorDict
+
+from config.events import PREDICTED
+
+VERSION = 1
+
+Floats = npt.NDArray[np.float32]
+
+EDGE = 1e-4
+"""Probabilities are kept this far from 0 and 1."""
+
+
+class Classifier(Protocol):
+    """Any binary River classifier."""
+
+    def learn_one(self, x: dict[str, float], y: bool) -> None: ...
+    def predict_proba_one(self, x: dict[str, float]) -> dict[bool, float]: ...
+
+
+def corrected(b: float | Floats) -> Any:
+    """Rate behind a stream in which each positive was a negative first.
+
+    >>> float(corrected(0.2))
+    0.25
+    """
+    return np.clip(b / np.maximum(1.0 - b, EDGE), EDGE, 1.0 - EDGE)
+
+
+def weight(p: float, happened: bool) -> float:
+    """Importance of an example in that stream, p being the rate.
+
+    >>> weight(0.5, True), weight(0.5, False)
+    (1.5, 0.75)
+    """
+    return 1.0 + p if happened else (1.0 - p) * (1.0 + p)
+
+
+def named(path: str, **parameters: Any) -> Classifier:
+    """A River classifier by its path below `river`; raises `ValueError` when there is none.
+
+    >>> type(named("naive_bayes.GaussianNB")).__name__
+    'GaussianNB'
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        made: Classifier = getattr(import_module(f"river.{module}"), name)(**parameters)
+    except (ImportError, AttributeError, TypeError, ValueError) as e:
+        raise ValueError(f"river.{path} is no classifier: {e}") from e
+    if not (hasattr(made, "learn_one") and hasattr(made, "predict_proba_one")):
+        raise ValueError(f"river.{path} is no classifier")
+    return made
+
+
+def logistic(
+    names: Sequence[str], prior: Mapping[str, float], intercept: float, rate: float = 0.05, patience: float = 50.0
+) -> LogisticRegression:
+    """River's logistic regression that begins with a prior: weights by name, and squared gradients that stand for examples behind them."""
+    model = LogisticRegression(AdaGrad(rate), intercept_init=intercept, intercept_lr=0.005)
+    model._weights = VectorDict({name: prior.get(name, 0.0) for name in names})  # River's initializers do not see the feature's name
+    model.optimizer.g2.update(dict.fromkeys(names, patience))
+    return model
+
+
+class Actions:
+    """One online classifier per action, on the features logged at serving.
+
+    Linear ones are scored as one matrix product; any other River classifier works, a row at a time. Shines with few numbers that mean
+    the same for all notes; what is one note's own is in its features (shrunk rates), and in the ranker's item part.
+
+    Parameters
+    ----------
+    names
+        Of the features, in the order of the columns.
+    models
+        Action -> classifier; actions without one are predicted as the rate in `rates`.
+    rates
+        Action -> its rate per exposure before anything was learned; by default 0.01.
+
+    Examples
+    --------
+    >>> actions = Actions(["a"], {"like": logistic(["a"], {"a": 1.0}, -2.0)})
+    >>> x = np.array([[0.0], [1.0]], np.float32)
+    >>> [round(float(p), 3) for p in actions.predict(x)[:, PREDICTED.index("like")]]
+    [0.119, 0.269]
+    >>> round(actions.learn("like", x[1], happened=True), 3)
+    0.269
+    >>> bool(actions.predict(x)[1, PREDICTED.index("like")] > 0.27)
+    True
+
+    References
+    ----------
+    S. Ktena et al.: Addressing delayed feedback for continuous training with neural networks in CTR prediction (RecSys 2019).
+    """
+
+    def __init__(self, names: Sequence[str], models: Mapping[str, Classifier], rates: Mapping[str, float] | None = None) -> None:
+        unknown = set(models) - set(PREDICTED)
+        if unknown:
+            raise ValueError(f"not predicted: {', '.join(sorted(unknown))}")
+        self.names, self.models = list(names), {action: models[action] for action in PREDICTED if action in models}
+        self.rates = [(rates or {}).get(action, 0.01) for action in PREDICTED]
+        self.weighs = {action: "w" in signature(model.learn_one).parameters for action, model in self.models.items()}
+        self._refresh()
+
+    # ------------------------------------------------------------------------------------------------------------ verbs
+
+    def learn(self, action: str, x: Floats, happened: bool) -> float:
+        """One example of one action; returns the rate predicted before. Raises `ValueError` on features that are no numbers."""
+        if x.shape != (len(self.names),) or not np.isfinite(x).all():
+            raise ValueError(f"features {x.shape}: wanted {len(self.names)} numbers")
+        model = self.models[action]
+        row = dict(zip(self.names, x.astype(np.float64).tolist(), strict=True))
+        p = self._proba(action, row)
+        if self.weighs[action]:
+            model.learn_one(row, happened, w=weight(p, happened))  # type: ignore[call-arg]
+            self.stale = True
+        else:
+            model.learn_one(row, happened)
+        return p
+
+    def predict(self, x: Floats) -> Floats:
+        """Rates per exposure by `PREDICTED`: shape [n, len(PREDICTED)], for features of shape [n, features]."""
+        if self.stale:
+            self._refresh()
+        rates = np.tile(np.array(self.rates, np.float32), (len(x), 1))
+        if self.linear:
+            odds = x @ self.weights + self.intercepts
+            rates[:, self.linear] = 1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0)))
+        for i, action in enumerate(PREDICTED):
+            if action in self.models and i not in self.linear:
+                rates[:, i] = [self._proba(action, dict(zip(self.names, row, strict=True))) for row in x.astype(np.float64).tolist()]
+        clipped: Floats = np.clip(rates, EDGE, 1.0 - EDGE)
+        return clipped
+
+    def _proba(self, action: str, row: dict[str, float]) -> float:
+        p = self.models[action].predict_proba_one(row).get(True, 0.5)
+        return min(max(p, EDGE), 1.0 - EDGE) if self.weighs[action] else float(corrected(p))
+
+    def _refresh(self) -> None:
+        """The arrays of the linear models."""
+        self.stale = False
+        self.linear = [i for i, action in enumerate(PREDICTED) if isinstance(self.models.get(action), LogisticRegression)]
+        linear: list[Any] = [self.models[PREDICTED[i]] for i in self.linear]
+        tables = [model.weights for model in linear]
+        self.weights = np.array([[t.get(name, 0.0) for t in tables] for name in self.names], np.float32).reshape(
+            len(self.names), len(linear)
+        )
+        self.intercepts = np.array([model.intercept for model in linear], np.float32)
+
+    # ------------------------------------------------------------------------------------------------------------ bytes
+
+    def encode(self) -> bytes:
+        """Linear models as numbers, exactly; others as River pickles, which are read back only where settings name such a model."""
+        parts: dict[str, Any] = {}
+        for action, model in self.models.items():
+            if isinstance(model, LogisticRegression):
+                weights, squares = model.weights, model.optimizer.g2
+                parts[action] = [
+                    model.intercept,
+                    [float(weights.get(name, 0.0)) for name in self.names],
+                    [float(squares.get(name, 0.0)) for name in self.names],
+                    model.optimizer.n_iterations,
+                ]
+            else:
+                parts[action] = pickle.dumps(model, 5)
+        return msgspec.msgpack.encode([VERSION, self.names, parts])
+
+    def decode(self, value: bytes) -> Self:
+        """Take over what `encode` wrote; raises `ValueError`, and stays as it was, for other features or actions, or a cut value."""
+        try:
+            version, names, parts = msgspec.msgpack.decode(value)
+        except (msgspec.MsgspecError, TypeError, ValueError) as e:
+            raise ValueError("classifiers that are cut") from e
+        if version != VERSION or names != self.names or list(parts) != list(self.models):
+            raise ValueError("classifiers of another version, or of other features or actions")
+        if any(isinstance(parts[a], bytes) == isinstance(m, LogisticRegression) for a, m in self.models.items()):
+            raise ValueError("classifiers of another kind than the settings name")
+        for action, model in self.models.items():
+            part = parts[action]
+            if isinstance(model, LogisticRegression):
+                model.intercept = part[0]
+                model._weights = VectorDict(dict(zip(self.names, part[1], strict=True)))
+                model.optimizer.g2.update(zip(self.names, part[2], strict=True))
+                model.optimizer.n_iterations = part[3]
+            else:
+                self.models[action] = pickle.loads(part)
+        self._refresh()
+        return self
