@@ -9,23 +9,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from models.neighbours import HEAD, read
+from models.neighbours import SUMS, Front, read
 from serving.stages import Floats, Hashes
+
+TOGETHER = SUMS.index("together")
 
 
 class Beside(NamedTuple):
-    """All neighbours of the notes that were read: a row is one neighbour of one of them."""
+    """The neighbours of the user's recent notes."""
 
-    rows: npt.NDArray[np.void]
-    """`models.neighbours.HEAD`"""
-    age: npt.NDArray[np.intp]
-    """how many engagements ago the note was taken, 0 the newest"""
-    norm: Floats
-    """sqrt(n_i n_j)"""
-    fronts: npt.NDArray[np.float64]
-    """[notes read, 3]: engagements, landmark and half-life (ms) of each head"""
+    fronts: Sequence[Front]
+    """the head of each recent note, newest first"""
     hashes: Hashes
     """each neighbour once, ascending …"""
     scores: Floats
@@ -35,17 +30,16 @@ class Beside(NamedTuple):
 def beside(values: Sequence[bytes | None], keep: float, shrink: float) -> Beside | None:
     """From heads, the newest note's first; one that is absent or no head has no rows. None without any neighbour."""
     fronts = [read(value) for value in values]
-    sizes = [len(front.rows) for front in fronts]
+    sizes = [front.hashes.size for front in fronts]
     if not any(sizes):
         return None
-    # Bytes are joined, since concatenating structured arrays compares their fields one by one.
-    rows = np.frombuffer(b"".join([front.rows.tobytes() for front in fronts]), HEAD)
-    age = np.repeat(np.arange(len(fronts)), sizes)
-    facts = np.array([(front.engaged, front.landmark, front.half_life_ms) for front in fronts])
-    norm = np.sqrt(np.maximum(facts[:, 0], 1.0)[age] * np.maximum(rows["count"], 1)).astype(np.float32)
-    weighed = (keep ** np.arange(len(fronts)))[age] * (rows["together"] / (norm + np.float32(shrink)))
-    order = np.argsort(rows["hash"], kind="stable")
-    found = rows["hash"][order]
+    hashes = np.concatenate([front.hashes for front in fronts])
+    together = np.concatenate([front.sums[TOGETHER] for front in fronts])
+    engaged = np.repeat(np.array([max(front.engaged, 1) for front in fronts], np.float32), sizes)
+    norm = np.sqrt(engaged * np.maximum(np.concatenate([front.counts for front in fronts]), 1))
+    weighed = np.repeat(keep ** np.arange(len(fronts)), sizes) * (together / (norm + np.float32(shrink)))
+    order = np.argsort(hashes, kind="stable")
+    found = hashes[order]
     first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
     scores = np.add.reduceat(weighed[order], first).astype(np.float32)
-    return Beside(rows, age, norm, facts, found[first], scores)
+    return Beside(fronts, found[first], scores)

@@ -55,4 +55,4 @@ class SimilarSource:
         return keys.neighbours([query.note])
 
     def finds(self, query: Query, viewer: Viewer, values: Sequence[bytes | None]) -> tuple[Viewer, Hashes]:
-        return viewer, read(values[0]).rows["hash"]
+        return viewer, read(values[0]).hashes

@@ -15,7 +15,7 @@ from config.keys import Slot, note_key
 from config.records import START as BEGINNING
 from config.records import Link, PairRecord, Source, Tick, encode
 from config.settings import SettingsError
-from models.neighbours import Around, Neighbours, read
+from models.neighbours import SUMS, Around, Neighbours, read
 from models.user import RECENT_ROW
 from store.layout import checkpoint_bytes
 from store.memory import MemoryStore
@@ -39,7 +39,7 @@ def link(h: int, before: Before, t: int = START, engaged: int = 1, m: int = 0) -
 
 
 def around(side: Side, h: int) -> list[int]:
-    return [int(other) for other in read(side.store.get(("head", note_key(h)))).rows["hash"]]
+    return [int(other) for other in read(side.store.get(("head", note_key(h)))).hashes]
 
 
 def test_a_head_holds_the_best_neighbours_first() -> None:
@@ -56,8 +56,8 @@ def test_a_link_goes_both_ways() -> None:
     side = Side(stage())
     side.fold(link(3, [(1, 0, 1), (2, 0, 1)]))
     assert (around(side, 3), around(side, 2), around(side, 1)) == ([2, 1], [3], [3])
-    row = read(side.store["head", note_key(1)]).rows[0]
-    assert row["after"] == 0.5  # it came second after
+    after = read(side.store["head", note_key(1)]).sums[SUMS.index("after")]
+    assert after[0] == 0.5  # it came second after
     assert side.counts["link", "applied"] == 1
 
 
