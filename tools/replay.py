@@ -38,6 +38,10 @@ FAR_MS = 86_400_000
 """A file this far from the stream's clock is worth a warning."""
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder says of bytes that are no JSON; brackets nested too deeply are the last."""
+
+
 class Item(msgspec.Struct):
     note_id: str = ""
 
@@ -87,7 +91,7 @@ def entry(body: bytes, place: tuple[int, int, int], before: int) -> Entry:
     """What a line is. One that cannot be read is an event: intake dead-letters it with the reason."""
     try:
         head = _head(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Entry(before, place, False, None, "", (), body)
     own = milliseconds(head.timestamp)
     moment = before if own is None else max(before, own)
@@ -115,7 +119,7 @@ def entries(lines: Iterable[bytes], file: int = 0) -> Iterator[Entry]:
         if line[:1] == b"[":
             try:
                 bodies = [bytes(raw) for raw in _array(line)]
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 bodies = (line,)
         for index, body in enumerate(bodies):
             one = entry(body, (file, number, index), before)
@@ -192,7 +196,7 @@ def body_of(one: Entry, shift_ms: int) -> bytes:
         return one.body
     try:
         values: dict[str, Any] = msgspec.json.decode(one.body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return one.body
     if not isinstance(values, dict) or not one.key:
         return one.body
@@ -237,7 +241,7 @@ def whole(body: bytes) -> bool:
         _head(body)
     except msgspec.ValidationError:
         return body[:1] == b"{"
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
     return True
 
