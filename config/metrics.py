@@ -6,6 +6,9 @@ keeps it: the look-up costs more than the increment.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from typing import Any
+
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
@@ -69,3 +72,10 @@ FEED_STATE_AGE = Gauge("upwell_feed_state_age_seconds", "Age of the state the la
 SLATES_LOST = Counter("upwell_slates_lost", "Slates the broker did not acknowledge: their feed was shown, and is not learned from.")
 HTTP_REQUESTS = Counter("upwell_http_requests", "Requests answered.", ("route", "status"))
 BUILD = Info("upwell_build", "What runs here.")
+
+
+def observe(histogram: Histogram, value: float, times: int) -> None:
+    """`histogram.observe(value)` so many times; the client has only the one at a time, which costs as much as a stage's work."""
+    child: Any = histogram
+    child._sum.inc(value * times)
+    child._buckets[bisect_left(child._upper_bounds, value)].inc(times)

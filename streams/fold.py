@@ -185,7 +185,8 @@ class Collector:
     def spread(self, topic: str, digests: Sequence[int], signal: Any) -> None:
         part = self.part
         signal.o, signal.i, signal.s = self.o, part.index, part.step
-        count, masks, bit = part.counts[topic], {}, 1
+        count, bit = part.counts[topic], 1
+        masks: dict[int, int] = {}
         for digest in digests:
             partition = digest % count
             masks[partition] = masks.get(partition, 0) | bit
@@ -468,7 +469,8 @@ class Partition:
                 steps.append((REJECT, (record, reject.reason, reject.message, reject.index or 0)))
                 steps.append((END, (record, None, None, record.timestamp)))
                 continue
-            lookups.update(dict.fromkeys(stage.lookups(batch)))
+            for digest in stage.lookups(batch):
+                lookups[digest] = None
             steps.append((ROUTE, (record, batch.signals, batch.appended)))
             room -= len(batch.signals) or 1
         return Need([], [], list(lookups))

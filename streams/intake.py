@@ -7,6 +7,7 @@ the note. A place of a record that is not valid is a signal too, in its own posi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -25,6 +26,10 @@ from streams.stage import Batch, Family, Out, Part, Record, StateKey
 IMPRESSION, SETTINGS = TYPES.index("impression"), TYPES.index("settings")
 TRAFFIC_INDEX: dict[str | None, int] = {None: 0, **{name: index for index, name in enumerate(TRAFFIC)}}
 TYPE_NAMES = frozenset(TYPES)
+
+
+digest_of = lru_cache(65_536)(hash64)
+"""Cached: the same users and notes come all the time."""
 
 
 class Arrival(msgspec.Struct, gc=False):
@@ -75,7 +80,7 @@ class Intake:
         """A public record, split: the places of its array in order, and the notes of a batched impression one by one."""
         signals: list[Any] = self.changes(record) if record.topic == "notes" else self.acts(record)
         beat = len(signals) == 1 and type(signals[0]) is Probe
-        return Batch(signals, appended=0 if beat else record.timestamp)
+        return Batch(signals, None, None, None, 0, 0 if beat else record.timestamp)
 
     def acts(self, record: Record) -> list[Any]:
         if record.key == probe.USER:
@@ -115,7 +120,7 @@ class Intake:
                     TRAFFIC_INDEX[event.traffic], extra_of(event),
                 )  # fmt: skip
                 note = event.note_id
-                signals.append(Arrival(time, act) if note is None else Arrival(time, act, note, hash64(note), index))
+                signals.append(Arrival(time, act) if note is None else Arrival(time, act, note, digest_of(note), index))
         return signals
 
     def changes(self, record: Record) -> list[Any]:
@@ -136,7 +141,11 @@ class Intake:
 
     def lookups(self, batch: Batch) -> Sequence[int]:
         """Hashes of the notes that acts of the batch name, each once."""
-        return list({signal.h: None for signal in batch.signals if type(signal) is Arrival and signal.note})
+        signals = batch.signals
+        if len(signals) == 1:  # most records hold one
+            signal = signals[0]
+            return (signal.h,) if type(signal) is Arrival and signal.note else ()
+        return list({signal.h: None for signal in signals if type(signal) is Arrival and signal.note})
 
     # ------------------------------------------------------------------------------------------------------------ fold
 
@@ -145,15 +154,15 @@ class Intake:
         if kind is Arrival:
             act, note = signal.act, signal.note
             if not note:
-                out.tell("by-user", hash64(act.u), act)
+                out.tell("by-user", digest_of(act.u), act)
                 out.count(TYPES[act.k], "applied")
                 return
             facts = part.facts.get(signal.h)
             if facts is None:
-                out.tell("by-user", hash64(act.u), act, Facts(note))
+                out.tell("by-user", digest_of(act.u), act, Facts(note))
                 out.count(TYPES[act.k], "unknown_note")
             elif facts.id == note:
-                out.tell("by-user", hash64(act.u), act, facts)
+                out.tell("by-user", digest_of(act.u), act, facts)
                 out.count(TYPES[act.k], "applied")
             else:
                 out.dead("hash_collision", f"note_id: has the hash of {facts.id}", signal.index)

@@ -297,11 +297,13 @@ class Owner:
         topic = self.full_topic.rpartition(".")[2]
         reading_time = int(self.wall() * 1000)
         part.feed(
-            Record(
-                topic, r.partition, r.offset, r.timestamp if r.timestamp_type == 1 else reading_time, r.key, r.value, tuple(r.headers or ())
-            )
-            for r in frame.records
-            if r.offset >= fed
+            [
+                Record(
+                    topic, r.partition, r.offset, r.timestamp if r.timestamp_type == 1 else reading_time, r.key, r.value, tuple(r.headers)
+                )
+                for r in frame.records
+                if r.offset >= fed
+            ]
         )
         self.fed = frame.end
         metrics.FRAME_RECORDS.observe(len(frame.records))
@@ -321,8 +323,8 @@ class Owner:
         now = self.wall()
         self.last_commit = now
         self.seconds["commit"].observe(time.perf_counter() - started)
-        for appended in piece.appended:
-            self.to_state.observe(max(0.0, now - appended / 1000))
+        for appended, times in Counter(piece.appended).items():  # records of one batch share their stamp
+            metrics.observe(self.to_state, max(0.0, now - appended / 1000), times)
         self.export_counts()
 
     def export_counts(self) -> None:
