@@ -85,7 +85,7 @@ async def differences(settings: Settings, store: Store, stages: Iterable[str]) -
             if checkpoint is None:
                 found.append(f"{slot.tag.decode()}: no checkpoint")
                 continue
-            identity, (offset, index, step) = checkpoint_from(checkpoint)
+            _identity, (offset, index, step) = checkpoint_from(checkpoint)
             end = records[-1].offset + 1 if records else 0
             if (offset, index, step) != (end, 0, 0):
                 found.append(f"{slot.tag.decode()}: stands at {offset}.{index}.{step}, the log ends at {end}")

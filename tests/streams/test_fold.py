@@ -242,7 +242,8 @@ def test_packed_records_are_split_between_steps_at_a_thousand_signals() -> None:
     packed: list[NoteRecord] = [decode_note(out.value) for out in bench.sent]
     assert [len(p.signals) for p in packed] == [MAX_SIGNALS, MAX_SIGNALS, 10]
     assert all(a.end == b.first for a, b in itertools.pairwise(packed))
-    assert tuple(packed[0].first) == (0, 0, 0) and tuple(packed[-1].end) == (1, 0, 0)
+    assert tuple(packed[0].first) == (0, 0, 0)
+    assert tuple(packed[-1].end) == (1, 0, 0)
 
 
 def test_more_timers_than_memory_holds_all_fire_once() -> None:
