@@ -46,7 +46,7 @@ format: setup ## rewrite the code as `make check` wants it
 	$(BIN)/ruff check --fix .
 
 bench: setup ## the table of benchmarks/README.md, measured here
-	@$(BIN)/upwell bench $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 eval: setup ## quality on real data, and what each component is worth (ARGS="--lines 20000 --warmup 5000" looks quickly)
 	@$(BIN)/python -m tools.quality $(ARGS)

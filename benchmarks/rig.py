@@ -247,7 +247,8 @@ class Rig:
             if now != before:
                 begun = begun or last
                 ended, before = here, now
-            elif begun is not None and here[0] - ended[0] > quiet_s and taken(now) >= least:
+            elif (begun is not None or least) and here[0] - ended[0] > quiet_s and taken(now) >= least:
+                begun = begun or ended  # all was done before the first look
                 used = {name: ended[1][name] - begun[1][name] for name in pids}
                 return Stretch(ended[0] - begun[0], used, {k: now[k] - first.get(k, 0) for k in now})
             last = here

@@ -1,0 +1,70 @@
+"""Every benchmark, one after the other, and their tables in `benchmarks/README.md`: ``python -m benchmarks [name …]`` (`make bench`).
+
+Each runs as a process of its own with modest sizes (two minutes at most on a quiet machine); one that fails or takes too long is named, and the
+others go on. With names, only those run and nothing is written.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.rig import ROOT, machine, yardstick
+
+LIST = {
+    "whole_job": ("The whole job against plain Faust", ["60000", "2500"]),
+    "latency": ("From send to the changed answer", ["10000", "2000"]),
+    "feed_http": ("The feed over HTTP", ["--seconds", "10"]),
+    "memory": ("Memory", []),
+    "idle": ("Idle", []),
+    "decode": ("Decoding an event", []),
+    "users_fold": ("The users stage", []),
+    "notes_fold": ("The notes stage", []),
+    "store_read": ("Reads of the store", []),
+    "pool_decision": ("A look at a note's pool", []),
+}
+PATIENCE_S = 600
+README = ROOT / "benchmarks" / "README.md"
+
+
+def run(name: str, arguments: list[str]) -> tuple[bool, str]:
+    """Whether it came to its end, and what it printed."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired:
+        return False, f"not measured: took longer than {PATIENCE_S} s"
+    if done.returncode:
+        return False, f"not measured: {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]}"
+    return True, done.stdout.strip()
+
+
+def section(name: str, text: str) -> str:
+    title, arguments = LIST[name]
+    body = text if "\n|" in text else f"```\n{text}\n```"
+    return f"## {title}\n\n`python -m benchmarks.{' '.join([name, *arguments])}`\n\n{body}\n"
+
+
+def main() -> int:
+    asked = sys.argv[1:]
+    unknown = [name for name in asked if name not in LIST]
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}: there are {', '.join(LIST)}", file=sys.stderr)
+        return 2
+    sections, good = [], True
+    for name in asked or LIST:
+        if not (Path(__file__).parent / f"{name}.py").exists():
+            continue
+        ended, text = run(name, LIST[name][1])
+        good = good and ended
+        sections.append(section(name, text))
+        print(sections[-1], flush=True)
+    if not asked:
+        head = f"# Benchmarks\n\n`make bench`, on {machine()}; a million turns of a small loop took {yardstick():.0f} ms of CPU.\n"
+        README.write_text("\n".join([head, *sections]), "utf-8")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
