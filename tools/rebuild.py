@@ -33,7 +33,13 @@ def run(settings: Settings, stages: Sequence[str], metrics_port: int, *, accept_
         registry.register(metrics.RESTORE_REMAINING)
         server, _ = start_http_server(metrics_port, addr="127.0.0.1", registry=registry)
         console.print(f"metrics http://127.0.0.1:{server.server_port}/metrics", highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
 
     async def go() -> list[str]:
         store = open_store(settings)
