@@ -1,0 +1,117 @@
+"""Classifiers per action, and delayed feedback."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import models.labels
+from config.events import PREDICTED
+from models.labels import Actions, Classifier, corrected, logistic, named
+
+NAMES = ["a", "b"]
+LIKE, CLICK = PREDICTED.index("like"), PREDICTED.index("click")
+TOLD = st.lists(st.tuples(st.sampled_from(["like", "click"]), st.integers(0, 2**32), st.booleans()), max_size=20)
+
+
+def fresh() -> Actions:
+    return Actions(NAMES, {action: logistic(NAMES, {"a": 1.0}, -1.0) for action in ("like", "click")})
+
+
+def tell(actions: Actions, told: list[tuple[str, int, bool]]) -> Actions:
+    for action, seed, happened in told:
+        actions.learn(action, np.random.default_rng(seed).normal(size=2).astype(np.float32), happened)
+    return actions
+
+
+def rate_after(model: Classifier, rate: float) -> float:
+    """What is served after 6,000 exposures, each a negative at once, and again a positive for a `rate` of them."""
+    actions, rng = Actions(NAMES, {"like": model}), np.random.default_rng(3)
+    one = np.array([1.0, 0.0], np.float32)
+    for happened in rng.random(6_000) < rate:
+        actions.learn("like", one, False)
+        if happened:
+            actions.learn("like", one, True)
+    return float(actions.predict(one[None])[0, LIKE])
+
+
+def test_the_examples_hold() -> None:
+    """The docstrings' examples are true."""
+    assert doctest.testmod(models.labels).failed == 0
+
+
+@settings(max_examples=40)
+@given(TOLD, st.integers(0, 20))
+def test_a_learner_that_was_stopped_anywhere_goes_on_byte_for_byte(told: list[tuple[str, int, bool]], cut: int) -> None:
+    """decode(encode(models)) learns on as they would have."""
+    resumed = fresh().decode(tell(fresh(), told[:cut]).encode())
+    assert tell(resumed, told[cut:]).encode() == tell(fresh(), told).encode()
+
+
+@settings(max_examples=40)
+@given(TOLD)
+def test_one_matrix_product_is_river_row_by_row(told: list[tuple[str, int, bool]]) -> None:
+    """The fast path and its plain twin agree, and neither learns."""
+    actions = tell(fresh(), told)
+    before = actions.encode()
+    x = np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
+    plain = [actions.models["like"].predict_proba_one(dict(zip(NAMES, row, strict=True)))[True] for row in x.astype(float).tolist()]
+    assert actions.predict(x)[:, LIKE] == pytest.approx(np.clip(plain, 1e-4, 1 - 1e-4), abs=1e-5)
+    assert actions.encode() == before
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.4])
+def test_negatives_that_were_none_are_made_up_for(rate: float) -> None:
+    """What is served is the rate per exposure, by weights and by calibration."""
+    assert rate_after(logistic(NAMES, {}, 0.0, rate=0.1, patience=1.0), rate) == pytest.approx(rate, abs=0.06)
+    assert rate_after(named("naive_bayes.GaussianNB"), rate) == pytest.approx(rate, abs=0.06)
+
+
+@given(st.floats(0.001, 0.999))
+def test_calibration_undoes_the_second_entry(p: float) -> None:
+    """A rate p looks like p / (1 + p) in the stream."""
+    assert float(corrected(p / (1 + p))) == pytest.approx(p, abs=1e-3)
+
+
+def test_any_river_classifier_can_be_named_and_stored() -> None:
+    """The slow way: a row at a time, a pickle for its bytes."""
+    actions = Actions(NAMES, {"click": named("naive_bayes.GaussianNB")})
+    tell(actions, [("click", 1, False), ("click", 2, True)])
+    again = Actions(NAMES, {"click": named("naive_bayes.GaussianNB")}).decode(actions.encode())
+    x = np.ones((3, 2), np.float32)
+    assert again.predict(x).tolist() == actions.predict(x).tolist()
+
+
+@pytest.mark.parametrize("path", ["naive_bayes.Nothing", "nowhere.GaussianNB", "optim.SGD", "GaussianNB"])
+def test_a_name_that_is_no_classifier_is_refused(path: str) -> None:
+    """A wrong setting names itself."""
+    with pytest.raises(ValueError, match="no classifier"):
+        named(path)
+
+
+@pytest.mark.parametrize("x", [np.array([1.0], np.float32), np.array([np.nan, 0.0], np.float32)])
+def test_an_example_that_is_none_teaches_nothing(x: np.ndarray) -> None:
+    """Foreign and missing features are refused before anything moves."""
+    actions = fresh()
+    before = actions.encode()
+    with pytest.raises(ValueError, match="features"):
+        actions.learn("like", x, True)
+    assert actions.encode() == before
+
+
+def test_models_of_other_features_kinds_or_cut_ones_are_refused() -> None:
+    """A model that was learned with another list is not read, and a pickle only where the settings name such a model."""
+    pickled = Actions(NAMES, {"like": named("naive_bayes.GaussianNB"), "click": named("naive_bayes.GaussianNB")}).encode()
+    other = Actions(["a", "c"], {"like": logistic(["a", "c"], {}, 0.0), "click": logistic(["a", "c"], {}, 0.0)}).encode()
+    for value in (pickled, other, fresh().encode()[:-3], b""):
+        with pytest.raises(ValueError, match="classifiers"):
+            fresh().decode(value)
+
+
+def test_actions_without_a_model_keep_their_rate() -> None:
+    """Nothing learned is the rate of the settings."""
+    assert Actions(NAMES, {}, {"click": 0.2}).predict(np.zeros((1, 2), np.float32))[0, CLICK] == pytest.approx(0.2)
