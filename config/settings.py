@@ -300,9 +300,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 SECRET = {"sasl_password", "keys", "url"}
 
 
-def load(
-    path: str | Path | None = None, environ: Mapping[str, str] = os.environ
-) -> Settings:
+def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Defaults, then the file, then the environment."""
     values = tomllib.loads(DEFAULTS.read_text("utf-8"))
     path = path or environ.get("UPWELL_CONFIG")
@@ -310,9 +308,7 @@ def load(
         try:
             overlay(values, tomllib.loads(Path(path).read_text("utf-8")), "")
         except OSError as error:
-            raise SettingsError(
-                f"cannot read the settings file {path}: {error.strerror}"
-            ) from None
+            raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is not TOML: {error}") from None
     for name, text in sorted(environ.items()):
@@ -328,9 +324,7 @@ def load(
 def from_environment(name: str) -> tuple[str, str]:
     section, separator, field = name.removeprefix("UPWELL_").lower().partition("__")
     if not separator:
-        raise SettingsError(
-            f"unknown setting {name}: UPWELL_SECTION__NAME is the form, for example UPWELL_KAFKA__PARTITIONS"
-        )
+        raise SettingsError(f"unknown setting {name}: UPWELL_SECTION__NAME is the form, for example UPWELL_KAFKA__PARTITIONS")
     return section, field
 
 
@@ -340,11 +334,7 @@ def overlay(values: dict[str, Any], over: Mapping[str, Any], where: str) -> None
         path = f"{where}{name}"
         if name not in values and path.count(".") < 2:
             raise SettingsError(f"unknown setting {path}")
-        if (
-            isinstance(values.get(name), dict)
-            and isinstance(value, dict)
-            and path not in FREE
-        ):
+        if isinstance(values.get(name), dict) and isinstance(value, dict) and path not in FREE:
             overlay(values[name], value, f"{path}.")
         else:
             values[name] = value
@@ -365,15 +355,11 @@ def parse(values: Mapping[str, Any], section: str, field: str, text: str) -> Any
             return True
         if text.lower() in ("0", "false", "no", "off"):
             return False
-        raise SettingsError(
-            f"setting {section}.{field} wants true or false, got {text!r}"
-        )
+        raise SettingsError(f"setting {section}.{field} wants true or false, got {text!r}")
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
-        raise SettingsError(
-            f"setting {section}.{field} wants {type(default).__name__}, got {text!r}"
-        ) from None
+        raise SettingsError(f"setting {section}.{field} wants {type(default).__name__}, got {text!r}") from None
 
 
 def digest(*sections: Section) -> str:
@@ -392,9 +378,7 @@ def masked(settings: Settings) -> dict[str, Any]:
             return f"{head.partition('://')[0]}://***@{tail}" if at else value
         return "***" if name in SECRET and value else value
 
-    return {
-        name: mask(name, value) for name, value in msgspec.to_builtins(settings).items()
-    }
+    return {name: mask(name, value) for name, value in msgspec.to_builtins(settings).items()}
 
 
 __all__ = ["Settings", "SettingsError", "digest", "load", "masked"]

@@ -45,7 +45,11 @@ NOTE = np.dtype(
         ("quota", "u4"),  # exposures the tier still wants: quota - exposures in the tier
         ("tier_entered_at", "i8"),
         ("deadline", "i8"),  # window end of the tier, epoch ms
-        ("heat", "f4", (4,)),  # log2 of engagement points at the half-lives of [notes] heat_half_lives_h, landmark models.lists.EPOCH; -inf: none
+        (
+            "heat",
+            "f4",
+            (4,),
+        ),  # log2 of engagement points at the half-lives of [notes] heat_half_lives_h, landmark models.lists.EPOCH; -inf: none
         ("quality", "f4", (3,)),  # mean, low, high (90 %): engagement score (CES) per exposure, models.quality; 0 before the first look
         ("score", "f4"),  # placement order inside a tier (models.pool.score); 0 outside
         ("rate", "f4"),  # shrunk CES per exposure at the hot half-life, when last looked at

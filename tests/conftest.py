@@ -13,7 +13,6 @@ import pytest
 
 from tests import parts
 
-
 MARKS = {
     "kafka": {"kafka", "own_kafka"},
     "redis": {"redis", "own_redis"},

@@ -296,6 +296,7 @@ def test_a_heart_moves_a_weight_and_changes_the_feed(live: Live, browser: Browse
     until(browser.notes, 60, "the published notes")
 
     browser.press("#new-person")
+    until(lambda: browser.texts("dialog[open] #name"), 30, "the dialog, which first asks what interests there are")
     browser.js("document.getElementById('name').value = 'ida'")
     browser.press("dialog .main")
     until(lambda: browser.text("#feed-title") == "Feed of ida" and browser.notes(), 30, "ida's feed")
@@ -309,6 +310,7 @@ def test_a_heart_moves_a_weight_and_changes_the_feed(live: Live, browser: Browse
 
     browser.press(f'[data-note="{chosen}"] .act.like')
     until(lambda: browser.text("#freshness").endswith(" ms"), 30, "the freshness of the click")
+    assert browser.texts(row), browser.texts(".weight")
     moved = browser.js(
         "const row = document.querySelector(arguments[0]);"
         "return [Number(row.querySelector('.value').textContent), Number(row.querySelector('i').style.getPropertyValue('--at'))]",
