@@ -20,6 +20,8 @@ const state = {
   all: false,
   chosen: null,
   loading: false,
+  asked: 0, // reads of weights so far, and the one that is drawn
+  drawn: 0,
   run: 0, // grows with every new feed: late answers of an old one are dropped
 };
 
@@ -329,6 +331,7 @@ async function measured(card, type, user, began, accepted, position) {
   const about = new Set([...card.item.tags.map((tag) => `tag/${tag}`), `author/${card.item.author_id}`, `channel/${card.item.channel}`]);
   while (performance.now() - began < PATIENCE_MS) {
     let told;
+    const turn = ++state.asked;
     try {
       told = await ask(`/v1/users/${path(user)}/interests?after=${position}`);
     } catch (error) {
@@ -338,7 +341,7 @@ async function measured(card, type, user, began, accepted, position) {
     const ms = performance.now() - began;
     const moved = told.interests.find((i) => about.has(`${i.kind}/${i.value}`) && i.moved_by?.note_id === card.item.note_id && i.moved_by.type === type)
       ?? told.interests.find((i) => about.has(`${i.kind}/${i.value}`) && Math.abs(i.weight - (before.get(`${i.kind}/${i.value}`) ?? 0)) > 0.002);
-    weights(told, about);
+    weights(told, about, turn);
     if (moved) {
       fresh(`${Math.round(ms)} ms`, `From the click (${type}) until a read showed “${moved.value}” moved. Kafka had the event after ${Math.round(accepted)} ms.`);
       $("sheet-text").textContent = `${Math.round(ms)} ms · ${moved.value} ${figure(moved.weight)}`;
@@ -404,16 +407,19 @@ function grouped(entries) {
 
 async function readWeights(after) {
   const user = state.user;
+  const turn = ++state.asked;
   try {
     const told = await ask(`/v1/users/${path(user)}/interests${after ? `?after=${after}` : ""}`);
-    if (user === state.user) weights(told, null);
+    if (user === state.user) weights(told, null, turn);
   } catch (error) {
     if (!(error instanceof Refused && error.status === 503)) complain(error);
   }
 }
 
 /** Shows weights: what is liked first, then what is not. `about` are those that an action was about. */
-function weights(told, about) {
+function weights(told, about, turn = state.asked) {
+  if (turn < state.drawn) return; // an answer that was overtaken by one to a later question is older than what stands here
+  state.drawn = turn;
   const list = $("weights");
   const found = told.interests;
   const liked = found.filter((one) => one.weight >= 0).slice(0, state.all ? found.length : Math.max(WEIGHTS - 3, WEIGHTS - found.filter((one) => one.weight < 0).length));
