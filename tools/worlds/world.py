@@ -115,6 +115,6 @@ class World:
             "top5_ever_500": float(np.isfinite(wait).mean()),
             "wasted_below_median": float(extra[self.value < np.median(self.value)].sum() / max(extra.sum(), 1)),
             "precision_promoted": float(np.isin(reached, top).mean()) if len(reached) else 0.0,
-            "base_within_24": float((self.based[due] - self.arrival[due] < DAY).mean()),
+            "base_within_24": float((self.based[due] - self.arrival[due] < DAY).mean()) if due.any() else 1.0,
             "capacity_used": float(self.exposures.sum() / (self.round * self.spec.exposures_per_round)),
         }
