@@ -264,6 +264,23 @@ def rebuild(
     run(settings(local=True), [stage] if stage else [], metrics_port, accept_loss=accept_loss)
 
 
+@app.command()
+def simulate(
+    world: Annotated[Path, Option(help="JSON file in the format of tools/worlds/*.json.")],
+    seeds: Annotated[int, Option(min=1, help="Worlds drawn from it.")] = 10,
+    policy: Annotated[str, Option(help="Only this one; default: the usual rules and upwell.")] = "",
+    plot: Annotated[Path | None, Option(help="Write exposures over time of the best, median and worst notes (SVG).")] = None,
+    as_json: Json = False,
+) -> None:
+    """The pool policy in a world of notes whose quality is hidden from it, beside the usual rules.
+
+    Example: upwell simulate --world tools/worlds/high.json --seeds 10
+    """
+    from tools import simulate as simulation
+
+    simulation.command(world, seeds, policy, as_json, plot)
+
+
 @app.command("eval")
 def evaluate(
     files: Annotated[list[Path], Argument(help="JSON lines of events and notes.", show_default=False)],
