@@ -127,8 +127,7 @@ class Chaos:
             "UPWELL_KAFKA__PARTITIONS": "4",
             "UPWELL_KAFKA__FETCH_WAIT_MS": "20" if self.arguments.kafka == "embedded" else "500",
         }
-        os.environ.update(self.variables)
-        self.settings = load()
+        self.settings = load(environ=self.variables)
         created = Process("topics", self.folder / "topics", ["topics", "create"], self.variables)
         created.start()
         assert created.process is not None
