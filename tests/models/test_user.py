@@ -38,7 +38,7 @@ from models.user import (
 
 U64, FLOAT, NAME = st.integers(0, 2**64 - 1), st.floats(allow_nan=False), st.text(st.characters(codec="utf-8"), max_size=8)
 TIME = st.integers(0, 2**43)
-NAMES = st.text(st.characters(exclude_characters=SEPARATOR), min_size=1, max_size=8)
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters=SEPARATOR), min_size=1, max_size=8)
 
 
 @st.composite

@@ -86,7 +86,8 @@ def test_two_policies_meet_the_same_notes() -> None:
 def test_a_run_can_be_repeated() -> None:
     """Same seed, same figures."""
     rules = simulate.configured()
-    assert upwell.Ladder(World(SMALL, 2), rules).run() == upwell.Ladder(World(SMALL, 2), rules).run()
+    # As text: a small world may have no note whose day is over, and what is not a number equals nothing.
+    assert str(upwell.Ladder(World(SMALL, 2), rules).run()) == str(upwell.Ladder(World(SMALL, 2), rules).run())
 
 
 def test_an_allocation_beyond_capacity_is_refused() -> None:
