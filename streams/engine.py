@@ -42,13 +42,16 @@ from store.layout import checkpoint_bytes
 from store.manifest import Manifest, ManifestError
 from store.open import open_store
 from streams import fold
-from streams.logs import BrokerError, Logs
+from streams.logs import BrokerError, Logs, TopicsMissing
 from streams.owner import Owner, SendError, Stop
 from streams.presence import Presence
 from streams.stage import Stage
 from streams.transport import Checkpoints, Frame, FrameConsumerThread, FrameTransport, LogBounds
 
 log = structlog.get_logger("upwell.worker")
+
+BROKER_PATIENCE_S = 30.0
+"""How long a starting worker waits for a broker that does not answer."""
 
 CLASSES = {
     "intake": "streams.intake:Intake",
@@ -387,9 +390,9 @@ class Worker:
             while time.monotonic() - self.known[0] > 2.0:
                 try:
                     self.known = (time.monotonic(), await asyncio.to_thread(self.logs.all))
+                except TopicsMissing:
+                    raise
                 except BrokerError as error:
-                    if "missing" in str(error):
-                        raise
                     log.warning("broker away", error=str(error))
                     await asyncio.sleep(0.5)
         return self.known[1][topic][0]
@@ -405,12 +408,19 @@ class Worker:
 
     async def start(self) -> None:
         settings = self.settings
+        give_up = time.monotonic() + BROKER_PATIENCE_S
         while True:
             try:
                 self.manifest = await found(self.store, self.logs, settings.kafka.prefix)
                 break
             except StoreError as error:
                 log.warning("store away", error=str(error))
+                await asyncio.sleep(1.0)
+            except BrokerError as error:
+                # A broker that restarts is back within seconds; one that was never there is the operator's to name.
+                if isinstance(error, TopicsMissing) or time.monotonic() > give_up:
+                    raise
+                log.warning("broker away", error=str(error))
                 await asyncio.sleep(1.0)
         self.producer = AIOKafkaProducer(
             bootstrap_servers=settings.kafka.servers.split(","),

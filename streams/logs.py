@@ -15,7 +15,15 @@ NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class BrokerError(Exception):
-    """The broker did not answer, or does not know a topic; the message says what to do."""
+    """The broker does not answer, or not yet; the message says what to do."""
+
+
+class TopicsMissing(BrokerError):
+    """The broker does not know a topic: waiting does not help."""
+
+
+UNKNOWN_TOPIC = 3
+"""Kafka's error code; any other one of a topic's metadata passes, such as a leader that is still being chosen after a restart."""
 
 
 def client_settings(kafka: Kafka) -> dict[str, Any]:
@@ -55,9 +63,12 @@ class Logs:
                     raise BrokerError(
                         f"Kafka at {self.kafka.servers} does not answer ({error}): is it running? UPWELL_KAFKA names it"
                     ) from None
-        missing = [topic["name"] for topic in described if topic["error_code"]]
+        missing = [topic["name"] for topic in described if topic["error_code"] == UNKNOWN_TOPIC]
+        unready = [topic["name"] for topic in described if topic["error_code"] not in (0, UNKNOWN_TOPIC)]
+        if unready:
+            raise BrokerError(f"Kafka at {self.kafka.servers} is not ready for {', '.join(unready)}")
         if missing:
-            raise BrokerError(f"topics missing on {self.kafka.servers}: {', '.join(missing)}; run `upwell topics create`")
+            raise TopicsMissing(f"topics missing on {self.kafka.servers}: {', '.join(missing)}; run `upwell topics create`")
         found = {}
         for topic in described:
             identity = topic.get("topic_id")
