@@ -241,11 +241,15 @@ class StageApp:
 
     def drop(self, tps: Iterable[TP]) -> None:
         for tp in tps:
-            if self.owners.pop(tp, None) is not None:
-                forget(self.labels(tp), (self.stage.name, str(tp.partition)))
             task = self.tasks.pop(tp, None)
             if task is not None:
                 task.cancel()
+            owner = self.owners.pop(tp, None)
+            if owner is not None:
+                forget(self.labels(tp), (self.stage.name, str(tp.partition)))
+                # Whoever waits for room in its queue waits for nobody now, and would hold up the whole stage.
+                while not owner.queue.empty():
+                    owner.queue.get_nowait()
 
     def applied(self) -> dict[TP, int]:
         """What the store holds, by partition: the offsets for Kafka's own books."""
