@@ -112,7 +112,7 @@ def test_every_counter_of_every_film_and_person_is_exact_and_a_second_replay_cha
     tables = oracle(ratings)
     replay = [sys.executable, "-m", "upwell", "replay", str(catalogue), str(log)]
     subprocess.run([sys.executable, "-m", "upwell", "topics", "create"], check=True, cwd=parts.ROOT, capture_output=True)
-    worker = Process("worker", tmp_path / "worker", ["worker", "--stages", "intake,users,notes,lists"], variables)
+    worker = Process("worker", tmp_path / "worker", ["worker"], variables)
     with worker:
         subprocess.run(replay, check=True, cwd=parts.ROOT, capture_output=True, timeout=240)
         assert settled(tables, 240) == []
