@@ -375,7 +375,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--notes", type=int, default=200)
     words.add_argument("--pause", type=float, nargs=2, default=(1.0, 4.0), help="seconds between two faults, at least and at most")
     words.add_argument("--plan", nargs="*", default=(), help="these faults in this order instead of random ones")
-    words.add_argument("--drain", type=float, default=90, help="seconds to wait for the counters at the end")
+    words.add_argument("--drain", type=float, default=240, help="seconds to wait for the counters at the end")
     words.add_argument("--json", action="store_true")
     words.add_argument("--verbose", action="store_true")
     return words

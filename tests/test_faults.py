@@ -10,7 +10,7 @@ import pytest
 
 from tests import chaos, parts
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 WORKERS = ["worker"] * 3
 
@@ -29,7 +29,7 @@ def test_embedded_two_workers_killed_stalled_and_the_store_killed_and_put_back(t
     parts.need(parts.broker_program)
     parts.need(parts.store_program)
     plan = [*WORKERS, "store", "stall", *WORKERS, "store", "rollback", "api"]
-    report = run(tmp_path, "--seconds", "70", "--rate", "2500", "--pause", "1", "3", "--seed", "11", "--plan", *plan)
+    report = run(tmp_path, "--seconds", "50", "--rate", "1000", "--pause", "1", "3", "--seed", "11", "--plan", *plan)
     assert exact(report), report
     assert report["kills"]["worker"] == 6
 
