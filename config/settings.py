@@ -154,6 +154,8 @@ class Feed(Section, frozen=True):
     nearby_places: int
     pool_share: float
     pool_temperature: float
+    pool_ahead: float
+    pool_stale_s: float
     passed: int
     exclude_max: int
     cursor_hours: float

@@ -23,7 +23,8 @@ from typing import Any
 
 import msgspec
 
-from models.quality import ACTIONS, Bars, Evidence, Prior, Quality, Recent, assess, default_bars
+from config.settings import Pool, PoolPrior, Settings
+from models.quality import ACTIONS, Bars, Evidence, Quality, Recent, assess, default_bars
 
 VERSION = 1
 HOUR = 3_600_000
@@ -31,34 +32,8 @@ HOUR = 3_600_000
 OPEN, HELD, STOPPED, EXPIRED, PAUSED, DELETED = "open", "held", "stopped", "expired", "paused", "deleted"
 
 
-class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One rung: section `[[pool.tiers]]` of the settings, explained there."""
-
-    name: str
-    quota: int
-    window_hours: float
-    bar: float
-    promote: float
-    stop: float
-    pace: float
-    boost: float
-
-
-class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `[pool]` of the settings, explained there; `rules` makes and checks one."""
-
-    tiers: tuple[Tier, ...]
-    weights: dict[str, float]
-    prior: Prior
-    base_share: float
-    deliver_hours: float
-    creator_bonus: int
-    creator_notes: int
-    creator_followers: int
-    reopen: float
-    life_hours: float
-    half_life_hours: float
-    optimism: float
+class Rules(Pool, frozen=True):
+    """Section `[pool]` of the settings, explained there, once it is checked; `rules` makes one."""
 
     @property
     def worth(self) -> tuple[float, ...]:
@@ -115,13 +90,18 @@ class Move(msgspec.Struct, frozen=True):
 
 
 def rules(section: Mapping[str, Any]) -> Rules:
-    """The settings' `[pool]` as rules. Raises ValueError, which names the setting."""
+    """The settings' `[pool]` as plain data, as rules. Raises ValueError, which names the setting."""
     try:
         made = msgspec.convert(section, Rules)
     except msgspec.ValidationError as error:
         raise ValueError(f"setting pool: {error}") from None
     validate(made)
     return made
+
+
+def configured(settings: Settings) -> Rules:
+    """The rules of loaded settings. Raises ValueError, which names the setting."""
+    return rules(msgspec.to_builtins(settings.pool))
 
 
 def validate(made: Rules) -> None:
@@ -162,7 +142,7 @@ def validate(made: Rules) -> None:
     check_prior(made.prior)
 
 
-def check_prior(prior: Prior) -> None:
+def check_prior(prior: PoolPrior) -> None:
     for field in ("slopes", "rates"):
         table: dict[str, float] = getattr(prior, field)
         wrong = [name for name in ACTIONS if table.get(name, 0.0) <= 0.0] or sorted(set(table) - set(ACTIONS))
@@ -335,6 +315,6 @@ def ms(hours: float) -> int:
 
 
 __all__ = [
-    "Move", "Need", "PoolState", "Rules", "Tier", "decide", "delete", "enter", "first_bars", "need", "next_deadline", "pause",
+    "Move", "Need", "PoolState", "Rules", "configured", "decide", "delete", "enter", "first_bars", "need", "next_deadline", "pause",
     "publish", "resume", "rules", "score", "validate",
 ]  # fmt: skip

@@ -26,6 +26,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from config.settings import PoolPrior
+
 ACTIONS = ("click", "like", "collect", "comment", "share", "follow")
 """The actions that are evidence, in the order of every tuple here; each name also stands in `config.events.PREDICTED`."""
 
@@ -188,20 +190,6 @@ def assess(evidence: Evidence, bars: Bars, weights: Sequence[float]) -> Quality:
 # ------------------------------------------------------------------------------------------------- what recent notes teach
 
 
-class Prior(msgspec.Struct, frozen=True):
-    """What is believed of a channel nobody has seen yet; section `[pool.prior]` of the settings, explained there."""
-
-    slopes: dict[str, float]
-    rates: dict[str, float]
-    rho: float
-    shape: float
-    rate_strength: float
-    level_strength: float
-    slope_strength: float
-    bar_strength: float
-    window: int
-
-
 class Recent(msgspec.Struct):
     """A channel's recent notes, of bounded size: the evidence of the last `window` notes, and decayed moments of their base tiers.
 
@@ -223,7 +211,7 @@ class Recent(msgspec.Struct):
     rows: dict[int, Evidence] = {}
     version: int = VERSION
 
-    def add(self, note: int, tier: int, evidence: Evidence, prior: Prior) -> None:
+    def add(self, note: int, tier: int, evidence: Evidence, prior: PoolPrior) -> None:
         """A note ended a tier with this evidence."""
         if note in self.rows:
             self.rows[note] = evidence
@@ -233,7 +221,7 @@ class Recent(msgspec.Struct):
                 del self.rows[next(iter(self.rows))]
             self.remember(evidence, prior)
 
-    def remember(self, evidence: Evidence, prior: Prior) -> None:
+    def remember(self, evidence: Evidence, prior: PoolPrior) -> None:
         """The moments of one more base tier; old ones fade with the window."""
         keep, observed = 1.0 - 1.0 / prior.window, evidence.observed
         opened = thinned(evidence)
@@ -255,18 +243,18 @@ class Recent(msgspec.Struct):
         self.excess = faded(self.excess, keep, excess)
         self.scale = faded(self.scale, keep, (mean[0] * mean[0], mean[0] * sum(mean[1:]), sum(given[1:]) ** 2 - scales, scales))
 
-    def bars(self, prior: Prior, weights: Sequence[float], quantiles: Sequence[float]) -> Bars:
+    def bars(self, prior: PoolPrior, weights: Sequence[float], quantiles: Sequence[float]) -> Bars:
         """The next publication: the prior that fits these notes, and the values that open each tier among them."""
         self.number += 1
         return fit(self, prior, weights, quantiles)
 
 
-def default_bars(channel: str, prior: Prior, weights: Sequence[float], quantiles: Sequence[float]) -> Bars:
+def default_bars(channel: str, prior: PoolPrior, weights: Sequence[float], quantiles: Sequence[float]) -> Bars:
     """The bars of the settings, until a channel's first own ones come."""
     return fit(Recent(channel), prior, weights, quantiles)
 
 
-def fit(recent: Recent, prior: Prior, weights: Sequence[float], quantiles: Sequence[float]) -> Bars:
+def fit(recent: Recent, prior: PoolPrior, weights: Sequence[float], quantiles: Sequence[float]) -> Bars:
     """Moments to parameters, each shrunk towards the settings by what it rests on; then bars, by the posteriors of all rows.
 
     For a log-normal factor, E[(o_j - m_j)(o_k - m_k)] / (m_j m_k) = exp(s_j s_k) - 1 beyond chance: slopes follow from how actions move
@@ -327,7 +315,7 @@ def thinned(evidence: Evidence) -> list[float]:
     return [expected[0], *(opened * e for e in expected[1:])]
 
 
-def ratios(observed: Sequence[float], expected: Sequence[float], prior: Prior) -> list[float]:
+def ratios(observed: Sequence[float], expected: Sequence[float], prior: PoolPrior) -> list[float]:
     """Observed over expected, drawn towards one: a scorer is calibrated until its channel says otherwise."""
     return [(o + prior.level_strength) / (e + prior.level_strength) for o, e in zip(observed, expected, strict=True)]
 

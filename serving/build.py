@@ -36,7 +36,13 @@ def build(settings: Settings) -> Mapping[str, Pipeline]:
     scorer = PriorScorer(rules.prior, rates, settings.pool.weights, settings.interest, settings.notes.heat_half_lives_h)
     tiers = len(settings.pool.tiers)
 
-    feed = (InterestSource(rules), ChannelSource(rules), FollowSource(rules), PoolSource(rules, tiers), HotSource(rules))
+    feed = (
+        InterestSource(rules),
+        ChannelSource(rules),
+        FollowSource(rules),
+        PoolSource(rules, tiers, settings.lists.pool_head),
+        HotSource(rules),
+    )
     readers = (BehaviourSource(rules, settings.neighbours.shrink), FriendsSource(rules))
     following = (FollowSource(rules, authors=settings.users.follows),)
     nearby = (NearbySource(rules),)

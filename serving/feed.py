@@ -28,6 +28,7 @@ from config.settings import Settings
 from models.interest import Interests
 from models.note import Text
 from models.user import LEDGER, Hot
+from serving.allotment import Allotment
 from serving.clock import StreamClock, partition_state
 from serving.keys import Keys
 from serving.slots import RANKED, passed_over, place
@@ -74,6 +75,7 @@ class Feed:
     def __init__(self, store: Store, snapshot: Snapshot, clock: StreamClock, settings: Settings) -> None:
         self.store, self.snapshot, self.clock = store, snapshot, clock
         self.rules = settings.feed
+        self.allotment = Allotment(settings.pool, settings.feed, snapshot.underway)
         self.interests = Interests(settings.interest)
         self.seconds: dict[str, Histogram] = {}
         self.dropped: dict[str, Counter] = {}
@@ -113,7 +115,7 @@ class Feed:
         width = HEAD.itemsize
         wanted = [(reader, reader.wants(query, viewer, keys)) for reader in pipeline.readers]
         others = [key for _, wants in wanted for key in wants]
-        ranges = [(keys.head(ask.name), 0, ask.places * width - 1) for ask in asks]
+        ranges = [(keys.head(ask.name), ask.start * width, (ask.start + ask.places) * width - 1) for ask in asks]
         heads = await store.read(others, ranges) if others or ranges else []
         viewer, found = self.found(query, viewer, wanted, heads)
         candidates = self.gather(asks, of, heads[len(others) :], found)
@@ -228,7 +230,10 @@ class Feed:
             return Page(query, viewer, candidates, notes, None, pipeline.scorer, [], [])
         rng = np.random.Generator(np.random.PCG64(query.seed))
         scored = pipeline.scorer.score(query, viewer, candidates, notes)
-        placed, order = place(query, candidates, notes, scored, self.rules, rng, pipeline.pools)
+        pools = self.allotment if pipeline.pools else None
+        placed, order = place(query, candidates, notes, scored, self.rules, rng, pools, viewer.now)
+        if query.user_id:  # what is shown to nobody is no slate
+            self.allotment.hold(query.seed, candidates, notes, [p.row for p in placed], self.clock.wall())
         passed = passed_over(order, placed, self.rules.passed, AMONG, rng)
         return Page(query, viewer, candidates, notes, scored, pipeline.scorer, placed, passed)
 

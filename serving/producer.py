@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -41,6 +41,10 @@ def security(kafka: Kafka) -> dict[str, Any]:
     }
 
 
+Then = Callable[[Ack | None], None]
+"""What is done with an acknowledgement; None: there is none."""
+
+
 class Producer(Protocol):
     """The API's way into the logs."""
 
@@ -59,8 +63,8 @@ class Producer(Protocol):
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises `NotAcknowledged`."""
 
-    def hand(self, topic: str, key: bytes, value: bytes, partition: int) -> None:
-        """Appends without waiting; what does not arrive is counted."""
+    def hand(self, topic: str, key: bytes, value: bytes, partition: int, then: Then | None = None) -> None:
+        """Appends without waiting; what does not arrive is counted. `then` hears of the acknowledgement, or that there is none."""
 
 
 class Handed:
@@ -68,21 +72,26 @@ class Handed:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Task[Ack]] = set()
 
-    def add(self, work: Coroutine[Any, Any, Any]) -> None:
+    def add(self, work: Coroutine[Any, Any, Ack], then: Then | None = None) -> None:
         if len(self.tasks) >= self.most:
             work.close()
             metrics.SLATES_LOST.inc()
+            if then is not None:
+                then(None)
             return
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
-        task.add_done_callback(self.done)
+        task.add_done_callback(lambda task: self.done(task, then))
 
-    def done(self, task: asyncio.Task[Any]) -> None:
+    def done(self, task: asyncio.Task[Ack], then: Then | None) -> None:
         self.tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
+        arrived = not task.cancelled() and task.exception() is None
+        if not task.cancelled() and not arrived:
             metrics.SLATES_LOST.inc()
+        if then is not None:
+            then(task.result() if arrived else None)
 
     async def drain(self, seconds: float) -> None:
         if self.tasks:
@@ -181,5 +190,5 @@ class KafkaProducer:
         except (KafkaError, OSError, TimeoutError) as error:
             raise NotAcknowledged(str(error) or type(error).__name__) from error
 
-    def hand(self, topic: str, key: bytes, value: bytes, partition: int) -> None:
-        self.handed.add(self.send(topic, key, value, partition))
+    def hand(self, topic: str, key: bytes, value: bytes, partition: int, then: Then | None = None) -> None:
+        self.handed.add(self.send(topic, key, value, partition), then)

@@ -171,7 +171,8 @@ class Service:
             return
         now_ms = int(self.wall() * 1000)
         value = served(page, self.settings_hash, self.clock.stamp(), now_ms)
-        self.producer.hand("by-user", page.query.user_id.encode(), value, page.query.user % keys.users)
+        then = self.snapshot.underway.handed(page.query.seed)
+        self.producer.hand("by-user", page.query.user_id.encode(), value, page.query.user % keys.users, then)
 
     # ------------------------------------------------------------------------------------------------------- the user's say
 

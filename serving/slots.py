@@ -1,8 +1,7 @@
 """From scores to places: reserved places for pool notes, no two notes of one author next to each other.
 
-Which pool note gets a reserved place is drawn, the better match the more likely, without replacement (Gumbel top-k: one key a note,
-sorted once). The logged propensity is the probability of that draw given those before it. The generator's seed is the hash of the
-unguessable request id, so that whoever has the slate can draw again.
+Which pool note gets a reserved place is drawn (`allotment.py`). The generator's seed is the hash of the unguessable request id, so that
+whoever has the slate can draw again.
 """
 
 from __future__ import annotations
@@ -13,31 +12,38 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from config.records import SLOTS, SOURCES
+from config.records import SLOTS
 from config.settings import Feed
+from serving.allotment import Allotment
 from serving.stages import Candidates, Placed, Query, Scored
-from store.layout import POOL_STATES
 
 RANKED, POOL = SLOTS.index("ranked"), SLOTS.index("pool")
-RUNNING = POOL_STATES.index("running")
-FROM_POOL = np.uint8(1 << SOURCES.index("pool"))
 LOOK = 4
 """So many times the page's length of the best candidates is looked at to keep authors apart."""
 
 
 def place(
-    query: Query, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, rules: Feed, rng: np.random.Generator, pools: bool
+    query: Query,
+    candidates: Candidates,
+    notes: npt.NDArray[np.void],
+    scored: Scored,
+    rules: Feed,
+    rng: np.random.Generator,
+    pools: Allotment | None,
+    now: int,
 ) -> tuple[list[Placed], npt.NDArray[Any]]:
     """Rows at their places in order, and all rows best first.
 
     Parameters
     ----------
     pools
-        whether places are reserved for pool notes on this surface
+        who gives the places reserved for pool notes; None: this surface reserves none
+    now
+        the stream's clock, epoch ms
     """
     order = np.argsort(-scored.score, kind="stable")  # candidates ascend by hash: ties break by id
-    reserved = reserved_places(query.n, rules.pool_share, rng) if pools else []
-    drawn = draw(candidates, notes, scored, len(reserved), rules.pool_temperature, rng) if reserved else []
+    reserved = reserved_places(query.n, rules.pool_share, rng) if pools is not None else []
+    drawn = pools.draw(query, candidates, notes, scored, len(reserved), now, rng) if pools is not None and reserved else []
     taken = {row for row, _ in drawn}
     head: list[int] = order[: LOOK * query.n + len(taken)].tolist()
     ranked = [row for row in head if row not in taken] if taken else head
@@ -52,30 +58,6 @@ def reserved_places(n: int, share: float, rng: np.random.Generator) -> list[int]
         return []
     bounds = [part * n // count for part in range(count + 1)]
     return [a + int(offset * (b - a)) for a, b, offset in zip(bounds, bounds[1:], rng.random(count).tolist(), strict=False)]
-
-
-def draw(
-    candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, count: int, temperature: float, rng: np.random.Generator
-) -> list[tuple[int, float]]:
-    """Up to `count` rows of notes that run in a pool and want exposures beyond those under way, each with its propensity."""
-    rows = np.flatnonzero(((candidates.sources & FROM_POOL) != 0) & (notes["pool"] == RUNNING) & (notes["quota"] > notes["served"]))
-    n = rows.size
-    if not n:
-        return []
-    placement = notes["score"][rows]
-    placement = placement - placement.sum() / n
-    spread = float(np.sqrt(np.dot(placement, placement) / n))
-    utility = (scored.own[rows] + placement / (spread or 1.0)).astype(np.float64) / max(temperature, 1e-3)
-    utility -= utility.max()
-    keys = utility - np.log(rng.standard_exponential(n))
-    picked = np.argsort(-keys, kind="stable")[:count]
-    mass = np.exp(utility)
-    left = float(mass.sum())
-    drawn = []
-    for row, m in zip(rows[picked].tolist(), mass[picked].tolist(), strict=True):
-        drawn.append((row, min(1.0, m / left) if left > m else 1.0))
-        left -= m
-    return drawn
 
 
 def merge(ranked: list[int], drawn: list[tuple[int, float]], reserved: set[int], n: int, authors: Sequence[int]) -> list[Placed]:

@@ -1,4 +1,4 @@
-"""What the API knows without asking for each request: manifest, clocks, pools, and hot notes for when the store is away.
+"""What the API knows without asking for each request: manifest, clocks, what was served lately, and hot notes for when the store is away.
 
 Read in the background. A reader sees one generation whole: everything hangs on attributes that are set together.
 """
@@ -19,6 +19,7 @@ from models.note import Text
 from serving.clock import StreamClock
 from serving.keys import Keys
 from serving.text import facts_from, text_from
+from serving.underway import Underway
 from store.base import Store, StoreError
 from store.layout import HEAD, NOTE, STATUSES, VISIBILITIES, head_from, notes_from
 from store.manifest import Manifest, ManifestError, load
@@ -41,6 +42,7 @@ class Snapshot:
     def __init__(self, store: Store, settings: Settings, clock: StreamClock) -> None:
         self.store, self.settings, self.clock = store, settings, clock
         self.keys: Keys | None = None
+        self.underway = Underway(settings)
         self.fallback: Fallback | None = None
         self.reasons: dict[str, str] = {"store": "nothing was read yet"}
         """what is wrong now, by part; empty: all is well"""
@@ -56,8 +58,10 @@ class Snapshot:
             async with asyncio.timeout(self.settings.redis.timeout_s):
                 await self._manifest()
                 if self.keys is not None:
-                    self.clock.read(await self.store.read(self.keys.all_clocks))
+                    ledgers = await self.store.read(self.keys.all_clocks)
                     now = self.clock.wall()
+                    self.clock.read(ledgers)
+                    self.underway.saw(ledgers[self.keys.users :], now)
                     if now >= self._fallback_due:
                         self.fallback = await self._hot(self.keys)
                         self._fallback_due = now + self.settings.feed.fallback_s

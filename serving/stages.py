@@ -95,13 +95,15 @@ class Viewer(msgspec.Struct, frozen=True):
 
 
 class Ask(NamedTuple):
-    """A source wants the first `places` of a list."""
+    """A source wants `places` of a list, from `start` on."""
 
     name: str
     """list name (`models/lists.py`)"""
     places: int
     inside: bool = False
     """everything in this list lies in the channel that was asked for"""
+    start: int = 0
+    """places before the first one wanted"""
 
 
 class Candidates(NamedTuple):

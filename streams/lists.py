@@ -115,7 +115,7 @@ class Lists:
 
     def __init__(self, settings: Settings) -> None:
         try:
-            self.rules = pool.rules(msgspec.to_builtins(settings.pool))
+            self.rules = pool.configured(settings)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         section = settings.lists

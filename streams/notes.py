@@ -291,7 +291,7 @@ class Notes:
     def __init__(self, settings: Settings) -> None:
         self.bounds = settings.notes
         try:
-            self.rules = notes.rules(settings.notes, settings.lists, pool.rules(msgspec.to_builtins(settings.pool)))
+            self.rules = notes.rules(settings.notes, settings.lists, pool.configured(settings))
         except ValueError as error:
             raise SettingsError(str(error)) from None
         self.steps = self.rules.steps

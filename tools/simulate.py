@@ -11,12 +11,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 import typer
 
 from config import settings
-from models.pool import Rules, rules
+from models import pool
+from models.pool import Rules
 from tools.mistake import Mistake
 from tools.worlds import plot, usual, world
 from tools.worlds.upwell import Ladder
@@ -72,8 +72,8 @@ def simulate(
     known = usual.history(spec) if names != ("upwell",) else None
     jobs = [(spec, seed, name, made, known) for name in names for seed in chosen]
     if processes > 1 and len(jobs) > 1:
-        with ProcessPoolExecutor(processes) as pool:
-            reports = list(pool.map(one, jobs))
+        with ProcessPoolExecutor(processes) as workers:
+            reports = list(workers.map(one, jobs))
     else:
         reports = [one(job) for job in jobs]
     return [
@@ -102,7 +102,7 @@ def read(path: str | Path) -> world.Spec:
 
 def configured() -> Rules:
     """The rules of the settings, as the notes stage makes them."""
-    return rules(msgspec.to_builtins(settings.load().pool))
+    return pool.configured(settings.load())
 
 
 def table(results: Sequence[Result]) -> str:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.settings import PoolPrior
 from models import pool, quality
-from models.quality import ACTIONS, Bars, Evidence, Prior, Quality, Recent, assess
+from models.quality import ACTIONS, Bars, Evidence, Quality, Recent, assess
 from tools.simulate import configured
 
 RULES = configured()
@@ -143,7 +144,7 @@ def test_how_far_quality_moves_actions_is_learned_from_recent_notes(slope: float
     assert bars.rate[0] == 0.0  # no clicks are logged here
 
 
-def learned(rows: list[Evidence], prior: Prior = RULES.prior) -> Recent:
+def learned(rows: list[Evidence], prior: PoolPrior = RULES.prior) -> Recent:
     recent = Recent("food")
     for note, row in enumerate(rows):
         recent.add(note, 0, row, prior)

@@ -13,7 +13,7 @@ from config.keys import hash64
 from config.records import UserRecord, decode_user
 from config.settings import Settings
 from serving.app import create_app
-from serving.producer import Ack, Headers, NotAcknowledged
+from serving.producer import Ack, Headers, NotAcknowledged, Then
 from serving.service import Service
 from store.base import Store
 from streams.local import Local
@@ -49,9 +49,10 @@ class LocalProducer:
     async def partitions(self, topic: str) -> int:
         return self.count
 
-    def hand(self, topic: str, key: bytes, value: bytes, partition: int) -> None:
-        if not self.away:
-            self.local.append(topic, value, key, partition)
+    def hand(self, topic: str, key: bytes, value: bytes, partition: int, then: Then | None = None) -> None:
+        ack = None if self.away else Ack(partition, self.local.append(topic, value, key, partition))
+        if then is not None:
+            then(ack)
 
 
 class System:

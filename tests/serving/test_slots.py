@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config import settings as config
-from serving.slots import POOL, draw, merge, passed_over, place, reserved_places
+from serving.slots import POOL, merge, passed_over, place, reserved_places
 from serving.stages import Candidates, Query, Scored
 from store.layout import NOTE, POOL_STATES
 
@@ -26,44 +26,6 @@ def pool_of(n: int, seed: int) -> tuple[Candidates, np.ndarray, Scored]:
     score = rng.normal(size=n).astype(np.float32)
     candidates = Candidates(np.arange(n, dtype=np.uint64), np.full(n, 255, np.uint8), np.arange(n), np.zeros(n, np.bool_))
     return candidates, notes, Scored(score, score / 2, NOTHING, NOTHING, NOTHING, NOTHING)
-
-
-def test_propensities_are_what_redrawing_shows() -> None:
-    """The first draw's logged propensity equals the frequency with which that note is drawn first."""
-    candidates, notes, scored = pool_of(8, 1)
-    firsts, logged = np.zeros(8), np.zeros(8)
-    draws = 20_000
-    for seed in range(draws):
-        rng = np.random.Generator(np.random.PCG64(seed))
-        row, propensity = draw(candidates, notes, scored, 3, 1.0, rng)[0]
-        firsts[row] += 1
-        logged[row] = propensity
-    error = np.sqrt(logged * (1 - logged) / draws)
-    assert (np.abs(firsts / draws - logged) < 5 * error + 1e-4).all()
-    assert abs(logged.sum() - 1.0) < 1e-9
-
-
-def test_second_draws_are_conditional_on_the_first() -> None:
-    """1 / propensity, summed over draws, counts notes: the mean of Σ 1/(n_k) over both places is right for a later place too."""
-    candidates, notes, scored = pool_of(4, 3)
-    seen: dict[tuple[int, int], list[float]] = {}
-    draws = 20_000
-    for seed in range(draws):
-        rng = np.random.Generator(np.random.PCG64(seed))
-        (a, _), (b, propensity) = draw(candidates, notes, scored, 2, 1.0, rng)
-        seen.setdefault((a, b), []).append(propensity)
-    first = {a: sum(len(v) for (x, _), v in seen.items() if x == a) for a in range(4)}
-    for (a, _), values in seen.items():
-        p = values[0]
-        assert all(abs(v - p) < 1e-9 for v in values)
-        assert abs(len(values) / first[a] - p) < 5 * np.sqrt(p * (1 - p) / first[a]) + 1e-4
-
-
-def test_notes_whose_quota_is_under_way_are_not_drawn() -> None:
-    candidates, notes, scored = pool_of(6, 1)
-    notes["served"][:5] = 10
-    notes["pool"][5] = 0
-    assert draw(candidates, notes, scored, 3, 1.0, np.random.default_rng(1)) == []
 
 
 @given(st.integers(1, 50), st.floats(0, 1), st.integers(0, 2**32))
@@ -103,5 +65,5 @@ def test_the_sample_of_what_was_passed_over_stands_for_all_of_it(n: int, count: 
 def test_places_run_best_first_where_nothing_is_reserved() -> None:
     candidates, notes, scored = pool_of(30, 5)
     query = Query("u", 1, "feed", 10, "r", 1)
-    placed, order = place(query, candidates, notes, scored, RULES, np.random.default_rng(1), pools=False)
+    placed, order = place(query, candidates, notes, scored, RULES, np.random.default_rng(1), pools=None, now=0)
     assert [p.row for p in placed] == order[:10].tolist() == np.argsort(-scored.score, kind="stable")[:10].tolist()

@@ -1,0 +1,139 @@
+"""Which pool notes get the reserved places of a page: the promise first, then the best, and each to whom it fits.
+
+    need      as `models.pool.need`, from the records as arrays: due to the promise, of use to the tier; what is under way counts as shown
+    open      wants exposures, has quota left, and this process holds no more of it unseen than its share
+    draw      a place is the promise's with probability `base_share` (while anybody is due), else it goes by score:
+                  promise   weight = (due / base) x e^(match / T)            whoever is behind, in equal parts
+                  score     weight = (value x boost x fade x e^match)^(1 / T)      the best, up to what each wants
+
+`match` is the part of the ranker's score that is this user's taste in the note. Weights are never zero, so a note also meets strangers.
+The logged propensity is the probability of the draw, over both kinds of place, given those before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from config.records import SOURCES
+from config.settings import Feed, Pool
+from serving.stages import Candidates, Mask, Query, Scored
+from serving.underway import Underway
+from store.layout import POOL_STATES
+
+RUNNING = POOL_STATES.index("running")
+FROM_POOL = np.uint8(1 << SOURCES.index("pool"))
+HOUR = 3_600_000.0
+Column = npt.NDArray[np.float64]
+
+
+class Wants(NamedTuple):
+    """By candidate note; see `models.pool.Need`."""
+
+    due: Column
+    want: Column
+    base: Column
+    """exposures promised, 1 outside of the base tier"""
+
+
+class Ladder:
+    """The settings' tiers as columns."""
+
+    def __init__(self, pool: Pool, ahead: float) -> None:
+        self.quota = np.array([tier.quota for tier in pool.tiers], np.float64)
+        self.pace = np.array([tier.pace for tier in pool.tiers], np.float64)
+        self.deliver, self.base_share = pool.deliver_hours, pool.base_share
+        self.ahead = np.maximum(1.0, np.floor(ahead * self.quota))
+        """servings of a note that one process may hold before the state shows them, by tier"""
+
+    def wants(self, notes: npt.NDArray[np.void], own: npt.NDArray[np.int64], now: int) -> Wants:
+        """`models.pool.need` of notes that run in a tier. `own`: servings of this process that the records do not show."""
+        tier = np.clip(notes["tier"], 0, self.quota.size - 1)
+        left, organic = notes["quota"].astype(np.float64), notes["organic"].astype(np.float64)
+        flying = notes["served"].astype(np.float64) + own
+        hours = np.maximum(0.0, now - notes["tier_entered_at"]) / HOUR + 1.0
+        first = tier == 0
+        size = np.where(first, organic + left, self.quota[tier])
+        shown = np.where(first, organic, size - left) + flying
+        due = np.where(first, np.maximum(0.0, size * np.minimum(1.0, hours / self.deliver) - shown), 0.0)
+        want = np.maximum(due, np.minimum(size, self.pace[tier] * hours) - shown)
+        return Wants(due, want, np.where(first, np.maximum(size, 1.0), 1.0))
+
+    def open(self, notes: npt.NDArray[np.void], own: npt.NDArray[np.int64], wants: Wants) -> Mask:
+        """Notes that may be given a place of the pools' now."""
+        tier = np.clip(notes["tier"], 0, self.quota.size - 1)
+        left = notes["quota"].astype(np.int64) - notes["served"].astype(np.int64) - own
+        may: Mask = (wants.want > 0.0) & (left > 0) & (own < self.ahead[tier])
+        return may
+
+    def draw(
+        self, due: Column, score: Column, match: Column, count: int, temperature: float, rng: np.random.Generator
+    ) -> list[tuple[int, float]]:
+        """Up to `count` of the notes, without replacement, each with its propensity.
+
+        Parameters
+        ----------
+        due
+            share of the base that is due, 0 for notes that are owed nothing now
+        score, match
+            logs: `models.pool.score`, and the user's taste
+        """
+        heat = max(temperature, 1e-3)
+        promised = due * np.exp(np.clip((match - match.max()) / heat, -30.0, 0.0))
+        utility = (match + score) / heat
+        best = np.exp(np.clip(utility - utility.max(), -30.0, 0.0))
+        drawn: list[tuple[int, float]] = []
+        for luck in rng.random(min(count, score.size)).tolist():
+            owed = promised.sum()
+            chances = best * ((1.0 - self.base_share if owed > 0.0 else 1.0) / best.sum())
+            if owed > 0.0:
+                chances += promised * (self.base_share / owed)
+            sums = np.cumsum(chances)
+            at = min(int(np.searchsorted(sums, luck * sums[-1], side="right")), score.size - 1)
+            while chances[at] <= 0.0:  # taken before: rounding led here
+                at -= 1
+            drawn.append((at, float(min(1.0, chances[at] / sums[-1]))))
+            promised[at] = best[at] = 0.0
+        return drawn
+
+
+class Allotment:
+    """The ladder, and what this process knows of its own servings."""
+
+    def __init__(self, pool: Pool, feed: Feed, underway: Underway) -> None:
+        self.ladder, self.underway, self.temperature = Ladder(pool, feed.pool_ahead), underway, feed.pool_temperature
+
+    def draw(
+        self,
+        query: Query,
+        candidates: Candidates,
+        notes: npt.NDArray[np.void],
+        scored: Scored,
+        count: int,
+        now: int,
+        rng: np.random.Generator,
+    ) -> list[tuple[int, float]]:
+        """Up to `count` rows of the candidates for reserved places, each with its propensity. `now`: the stream's clock."""
+        self.underway.release(query.seed)  # whoever decides it again decides the same
+        rows = np.flatnonzero(((candidates.sources & FROM_POOL) != 0) & (notes["pool"] == RUNNING))
+        if not rows.size:
+            return []
+        hashes, running = candidates.hashes[rows], notes[rows]
+        own = self.underway.own(hashes)
+        wants = self.ladder.wants(running, own, now)
+        may = self.ladder.open(running, own, wants) & self.underway.stands(hashes)
+        rows = rows[may]
+        if not rows.size:
+            return []
+        due = (wants.due / wants.base)[may]
+        drawn = self.ladder.draw(
+            due, notes["score"][rows].astype(np.float64), scored.own[rows].astype(np.float64), count, self.temperature, rng
+        )
+        return [(int(rows[at]), propensity) for at, propensity in drawn]
+
+    def hold(self, seed: int, candidates: Candidates, notes: npt.NDArray[np.void], rows: Sequence[int], now: float) -> None:
+        """A page was decided: whatever on it runs in a tier is under way, in whichever place it stands. `now`: the wall's clock, s."""
+        self.underway.hold(seed, [int(candidates.hashes[row]) for row in rows if notes["pool"][row] == RUNNING], now)
