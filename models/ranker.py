@@ -11,6 +11,7 @@ his record, so that a shift of interest moves the ranking with the next request,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log1p
 from struct import Struct
 from typing import Any, NamedTuple, Self
 
@@ -67,7 +68,7 @@ def moved_rank(rank: float, place: int) -> float:
     >>> round(moved_rank(2.0, 0), 2)
     1.6
     """
-    return 0.8 * rank + 0.2 * float(np.log1p(place))
+    return 0.8 * rank + 0.2 * log1p(place)
 
 
 class Parts(NamedTuple):
