@@ -58,6 +58,10 @@ POOL_NOTES = Gauge("upwell_pool_notes", "Notes in a tier of the traffic pools.",
 POOL_MOVES = Counter("upwell_pool_moves", "Moves between tiers.", ("from", "to", "verdict"))
 POOL_SHORTFALL = Gauge("upwell_pool_promise_shortfall", "Guaranteed exposures that are overdue, over all notes.")
 MODEL_LOGLOSS = Gauge("upwell_model_logloss", "Progressive log loss of the served model.", ("action",))
+MODEL_CALIBRATION = Gauge(
+    "upwell_model_calibration", "Actions that happened over those that were expected, lately: 1 is right.", ("action",)
+)
+MODEL_REFUSED = Counter("upwell_model_refused", "Looks at a model that is missing or cannot be used: feeds are ranked by the prior.")
 MODEL_AGE = Gauge("upwell_model_age_seconds", "Stream time since the served model last learned.")
 MODEL_EXAMPLES = Counter("upwell_model_examples", "Examples learned from.")
 

@@ -176,7 +176,9 @@ class Slate(msgspec.Struct, array_like=True):
     settings_hash: str = ""
     degraded: str = ""
     context: bytes = b""
-    """float16 features of the request (history length, gap, …), under the same feature set"""
+    """`models.ranker.Context`: what is known of the user besides the features of the notes"""
+    shadow: bool = False
+    """nobody saw it (evaluation): it is learned from in the same way, and is no exposure, whatever the settings say"""
 
 
 class Served(Signal, tag=2):
@@ -345,8 +347,6 @@ class Shown(Signal, tag=1):
     """feature set hash"""
     x: bytes = b""
     """float16 features"""
-    c: bytes = b""
-    """float16 context features"""
     p: int = 0
     slot: int = 0
     propensity: float = 1.0
@@ -354,7 +354,7 @@ class Shown(Signal, tag=1):
 
 
 class Engaged(Signal, tag=2):
-    """An action on an exposed note; with the first engagement of a note comes the whole slate (`xs`, `hs`)."""
+    """An action on an exposed note; with the first engagement of a note comes the whole slate (`c`, `hs`, `xs`, `w`)."""
 
     u: int = 0
     h: int = 0
@@ -364,10 +364,11 @@ class Engaged(Signal, tag=2):
     d: int = 1
     set: str = ""
     x: bytes = b""
-    c: bytes = b""
     p: int = 0
     slot: int = 0
     r: str = ""
+    c: bytes = b""
+    """`models.ranker.Context`"""
     at: int = -1
     """row of the note in `xs`, -1 when no slate comes with it"""
     hs: tuple[int, ...] = ()

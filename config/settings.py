@@ -166,8 +166,13 @@ class Feed(Section, frozen=True):
     snapshot_s: float
     fallback: int
     fallback_s: float
+    explore_even: float
+    spread: float
+    spread_window: int
+    tag_share: float
     prior: dict[str, float]
     rates: dict[str, float]
+    value: dict[str, float]
 
 
 class Api(Section, frozen=True):
@@ -281,6 +286,25 @@ class Neighbours(Section, frozen=True):
     half_life_days: float
 
 
+class Learner(Section, frozen=True):
+    """What is learned of slates and actions (`models/model.py`)."""
+
+    factors: int
+    items: int
+    keep: float
+    recent: int
+    rate: float
+    bias_rate: float
+    factor_rate: float
+    shrink: float
+    negatives: float
+    action_rate: float
+    patience: float
+    classifier: str
+    classifiers: dict[str, str]
+    parameters: dict[str, Any]
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All sections; see `default.toml` for what each setting means."""
 
@@ -296,6 +320,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notes: Notes
     lists: Lists
     neighbours: Neighbours
+    learner: Learner
     pool: Pool
 
 
@@ -342,7 +367,7 @@ def overlay(values: dict[str, Any], over: Mapping[str, Any], where: str) -> None
             values[name] = value
 
 
-FREE = {"events.aliases"}
+FREE = {"events.aliases", "learner.classifiers", "learner.parameters"}
 
 
 def parse(values: Mapping[str, Any], section: str, field: str, text: str) -> Any:

@@ -68,10 +68,10 @@ class Asker(NamedTuple):
     followed: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
     """hashes of followed authors"""
 
-    def context(self) -> Context:
-        """What the ranker's weights depend on, and what it makes the user's factors of."""
+    def context(self, recent: int) -> Context:
+        """What the ranker's weights depend on, and so many recent notes: what it makes the user's factors of."""
         gap = max(0, self.now - int(self.times[0])) if len(self.times) else -1
-        return Context(self.engagements, gap, float(np.float32(self.rank)), tuple(self.hashes.tolist()))
+        return Context(self.engagements, gap, float(np.float32(self.rank)), tuple(self.hashes[:recent].tolist()))
 
 
 class Frame:

@@ -41,13 +41,13 @@ class Classifier(Protocol):
     def predict_proba_one(self, x: dict[str, float]) -> dict[bool, float]: ...
 
 
-def corrected(b: float | Floats) -> Any:
-    """Rate behind a stream in which each positive was a negative first.
+def corrected(b: float | Floats, share: float = 1.0) -> Any:
+    """Rate behind a stream in which each positive was a negative first, and only a share of the negatives stands.
 
     >>> float(corrected(0.2))
     0.25
     """
-    return np.clip(b / np.maximum(1.0 - b, EDGE), EDGE, 1.0 - EDGE)
+    return np.clip(share * b / np.maximum(1.0 - b, EDGE), EDGE, 1.0 - EDGE)
 
 
 def weight(p: float, happened: bool) -> float:
@@ -99,6 +99,10 @@ class Actions:
         Action -> classifier; actions without one are predicted as the rate in `rates`.
     rates
         Action -> its rate per exposure before anything was learned; by default 0.01.
+    negatives
+        Share of the negatives that is learned from, each standing for 1 / share …
+    given
+        … but of these actions all are.
 
     Examples
     --------
@@ -116,26 +120,37 @@ class Actions:
     S. Ktena et al.: Addressing delayed feedback for continuous training with neural networks in CTR prediction (RecSys 2019).
     """
 
-    def __init__(self, names: Sequence[str], models: Mapping[str, Classifier], rates: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        models: Mapping[str, Classifier],
+        rates: Mapping[str, float] | None = None,
+        negatives: float = 1.0,
+        given: Sequence[str] = (),
+    ) -> None:
+        if not 0.0 < negatives <= 1.0:
+            raise ValueError(f"negatives wants a share above 0, at most 1, got {negatives}")
         unknown = set(models) - set(PREDICTED)
         if unknown:
             raise ValueError(f"not predicted: {', '.join(sorted(unknown))}")
         self.names, self.models = list(names), {action: models[action] for action in PREDICTED if action in models}
         self.rates = [(rates or {}).get(action, 0.01) for action in PREDICTED]
+        self.share = {action: 1.0 if action in given else negatives for action in PREDICTED}
         self.weighs = {action: "w" in signature(model.learn_one).parameters for action, model in self.models.items()}
         self._refresh()
 
     # ------------------------------------------------------------------------------------------------------------ verbs
 
-    def learn(self, action: str, x: Floats, happened: bool) -> float:
-        """One example of one action; returns the rate predicted before. Raises `ValueError` on features that are no numbers."""
+    def learn(self, action: str, x: Floats, happened: bool, times: float = 1.0) -> float:
+        """One example of one action, which stands for so many; returns the rate predicted before. Raises `ValueError` on features that
+        are no numbers."""
         if x.shape != (len(self.names),) or not np.isfinite(x).all():
             raise ValueError(f"features {x.shape}: wanted {len(self.names)} numbers")
         model = self.models[action]
         row = dict(zip(self.names, x.astype(np.float64).tolist(), strict=True))
         p = self._proba(action, row)
         if self.weighs[action]:
-            model.learn_one(row, happened, w=weight(p, happened))  # type: ignore[call-arg]
+            model.learn_one(row, happened, w=times * weight(p, happened))  # type: ignore[call-arg]
             self.stale = True
         else:
             model.learn_one(row, happened)
@@ -157,7 +172,7 @@ class Actions:
 
     def _proba(self, action: str, row: dict[str, float]) -> float:
         p = self.models[action].predict_proba_one(row).get(True, 0.5)
-        return min(max(p, EDGE), 1.0 - EDGE) if self.weighs[action] else float(corrected(p))
+        return min(max(p, EDGE), 1.0 - EDGE) if self.weighs[action] else float(corrected(p, self.share[action]))
 
     def _refresh(self) -> None:
         """The arrays of the linear models."""

@@ -11,6 +11,7 @@ his record, so that a shift of interest moves the ranking with the next request,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log1p
 from struct import Struct
 from typing import Any, NamedTuple, Self
 
@@ -67,7 +68,7 @@ def moved_rank(rank: float, place: int) -> float:
     >>> round(moved_rank(2.0, 0), 2)
     1.6
     """
-    return 0.8 * rank + 0.2 * float(np.log1p(place))
+    return 0.8 * rank + 0.2 * log1p(place)
 
 
 class Parts(NamedTuple):
@@ -89,6 +90,8 @@ class Parts(NamedTuple):
 _HEADER = Struct("<BBHHHIQ")  # version, accumulators too, features, factors, rows of weights, items, steps
 DENSE = ("weights", "contexts")
 ITEM = ("bias", "stage", "answers", "says")
+BLOCK = 512
+"""Rows of the item part that are stored together."""
 
 
 class Ranker:
@@ -149,6 +152,8 @@ class Ranker:
         self.ages = (keep ** np.arange(recent)).astype(np.float32)
         rows = 1 + len(HISTORY) + 1 + len(GAPS) + 2 + len(RANKS) + 1
         self.steps = 0
+        self.moved = 0
+        """the step at which rows last changed their places"""
         self.weights = np.zeros((rows, len(prior)), np.float32)
         self.weights[0] = prior
         self.contexts = np.zeros((rows, factors), np.float32)
@@ -167,8 +172,9 @@ class Ranker:
         self.squares = {name: np.ones_like(getattr(self, name)) for name in DENSE}
         self.squares |= {name: np.full_like(getattr(self, name), 0.1) for name in (*ITEM, "contexts")}
 
-    def _columns(self) -> list[npt.NDArray[Any]]:
-        return [self.hashes, self.touched, *(getattr(self, name) for name in ITEM)]
+    def _columns(self) -> list[list[npt.NDArray[Any]]]:
+        """Of the item part: what scoring needs, and what learning needs beside that."""
+        return [[self.hashes, *(getattr(self, name) for name in ITEM)], [self.touched, *(self.squares[name] for name in ITEM)]]
 
     def _resize(self, kept: npt.NDArray[np.intp], size: int) -> None:
         """Keep these rows of the item part, in this order, with room for `size`."""
@@ -181,6 +187,7 @@ class Ranker:
         for name in DENSE:
             self.squares[name] = squares[name]
         self.rows = {h: i for i, h in enumerate(self.hashes[: len(kept)].tolist())}
+        self.moved = self.steps
 
     def _places(self, slate: list[int], recent: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Rows of the notes of a step, which it may not push out; new ones come in."""
@@ -282,15 +289,45 @@ class Ranker:
 
     # ------------------------------------------------------------------------------------------------------------ bytes
 
+    @property
+    def blocks(self) -> int:
+        """So many blocks of rows the item part has."""
+        return -(-len(self.rows) // BLOCK)
+
+    def changed(self, since: int) -> list[int]:
+        """Blocks that differ from what they were after so many steps."""
+        if self.moved > since:
+            return list(range(self.blocks))
+        touched = self.touched[: len(self.rows)]
+        return [i for i in range(self.blocks) if int(touched[i * BLOCK : (i + 1) * BLOCK].max()) > since]
+
+    def dense(self, learning: bool = True) -> bytes:
+        """Header and dense part."""
+        shape = self.weights.shape[1], self.contexts.shape[1], len(self.weights)
+        arrays = [getattr(self, name) for name in DENSE] + ([self.squares[name] for name in DENSE] if learning else [])
+        return b"".join([_HEADER.pack(VERSION, learning, *shape, len(self.rows), self.steps), *(array.tobytes() for array in arrays)])
+
+    def scoring(self, dense: bytes) -> bytes:
+        """The dense part of another ranker of this shape without what only learning needs; raises `ValueError`."""
+        size = _HEADER.size + self.weights.nbytes + self.contexts.nbytes
+        if len(dense) < size:
+            raise ValueError("a ranker that is cut")
+        return dense[:1] + b"\0" + dense[2:size]
+
+    def block(self, i: int) -> bytes:
+        """What scoring needs of the rows of a block."""
+        of = slice(i * BLOCK, min((i + 1) * BLOCK, len(self.rows)))
+        return b"".join([self.hashes[of].tobytes(), *(getattr(self, name)[of].tobytes() for name in ITEM)])
+
+    def memory(self, i: int) -> bytes:
+        """What learning needs of them beside that."""
+        of = slice(i * BLOCK, min((i + 1) * BLOCK, len(self.rows)))
+        return b"".join([self.touched[of].tobytes(), *(self.squares[name][of].tobytes() for name in ITEM)])
+
     def encode(self, learning: bool = True) -> bytes:
-        """Everything, byte for byte; without `learning`, what scoring needs, about half of it."""
-        n = len(self.rows)
-        size = _HEADER.pack(VERSION, learning, self.weights.shape[1], self.contexts.shape[1], len(self.weights), n, self.steps)
-        parts = [size, self.weights.tobytes(), self.contexts.tobytes()]
-        parts += [column[:n].tobytes() for column in self._columns()]
-        if learning:
-            parts += [self.squares[name].tobytes() for name in DENSE] + [self.squares[name][:n].tobytes() for name in ITEM]
-        return b"".join(parts)
+        """Everything, byte for byte: dense part, blocks, memories; without `learning`, what scoring needs, half of it."""
+        count = range(self.blocks)
+        return b"".join([self.dense(learning), *map(self.block, count), *(map(self.memory, count) if learning else ())])
 
     def decode(self, value: bytes) -> Self:
         """Take over what `encode` wrote; raises `ValueError`, and stays as it was, on another version, another shape or a cut value."""
@@ -301,10 +338,10 @@ class Ranker:
             raise ValueError(
                 f"a ranker of {features} features and {factors} factors: wanted {self.weights.shape[1]}, {self.contexts.shape[1]}"
             )
-        dense, item = rows * (features + factors) * 4, (1 + self.stage.shape[1] + 2 * factors) * 4
-        if len(value) != _HEADER.size + (1 + learning) * (dense + n * item) + 16 * n:
+        dense, item = rows * (features + factors) * 4, (1 + self.stage.shape[1] + 2 * factors) * 4 + 8
+        if len(value) != _HEADER.size + (1 + learning) * (dense + n * item):
             raise ValueError("a ranker that is cut")
-        self.steps = steps
+        self.steps = self.moved = steps
         self._allot(max(n, min(self.items, 1024)))
         view, at = memoryview(value), _HEADER.size
 
@@ -313,11 +350,12 @@ class Ranker:
             array.reshape(-1)[:] = np.frombuffer(view[at : at + array.nbytes], array.dtype)
             at += array.nbytes
 
-        for array in (self.weights, self.contexts, *(column[:n] for column in self._columns())):
+        for array in [getattr(self, name) for name in DENSE] + ([self.squares[name] for name in DENSE] if learning else []):
             fill(array)
-        if learning:
-            for name in (*DENSE, *ITEM):
-                fill(self.squares[name] if name in DENSE else self.squares[name][:n])
+        for columns in self._columns()[: 1 + learning]:
+            for begin in range(0, n, BLOCK):
+                for column in columns:
+                    fill(column[begin : min(begin + BLOCK, n)])
         self.rows = {h: i for i, h in enumerate(self.hashes[:n].tolist())}
         return self
 

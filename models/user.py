@@ -116,7 +116,7 @@ def key_of(name: str) -> bytes:
 
 RECENT_ROW = Layout("<QqBI")
 RECENT = np.dtype([("hash", "<u8"), ("at", "<i8"), ("action", "u1"), ("engaged", "<u4")])
-"""The first engagement with a note: its hash, epoch ms, index in ACTIONS, distinct engagements of the note at that time."""
+"""A note engaged with: its hash, when first (epoch ms), the strongest action on it (index in ACTIONS), its engagements then."""
 
 
 class Place(msgspec.Struct, array_like=True):
@@ -186,6 +186,8 @@ class Hot(msgspec.Struct, array_like=True):
     ledger_n: int = 0
     slates: list[Standing] = []
     """oldest first; the bodies are in part `slates`"""
+    rank: float = 2.0
+    """running mean of log(1 + place) of what the user took from slates (`models.ranker.moved_rank`)"""
 
 
 HALF = Layout("<e")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from config.settings import Settings
+from models.model import Model, rates_of
 from serving.feed import Pipeline
 from serving.filters.asked import AskedFilter
 from serving.filters.blocked import BlockedFilter
@@ -14,6 +15,7 @@ from serving.filters.own import OwnFilter
 from serving.filters.seen import SeenFilter
 from serving.filters.status import DeletedFilter, ReviewFilter
 from serving.filters.visibility import VisibilityFilter
+from serving.scorers.learned import LearnedScorer
 from serving.scorers.ordered import OrderedScorer, listed, newest
 from serving.scorers.prior import PriorScorer
 from serving.sources.behaviour import BehaviourSource, SimilarSource
@@ -29,11 +31,11 @@ EARLY = (SeenFilter(), AskedFilter())
 FILTERS = (DeletedFilter(), ReviewFilter(), VisibilityFilter(), OwnFilter(), BlockedFilter(), HiddenFilter(), ChannelFilter())
 
 
-def build(settings: Settings) -> Mapping[str, Pipeline]:
-    """Surface -> pipeline."""
-    rules = settings.feed
-    rates = {**settings.pool.prior.rates, **rules.rates}
-    scorer = PriorScorer(rules.prior, rates, settings.pool.weights, settings.interest, settings.notes.heat_half_lives_h)
+def build(settings: Settings, model: Model | None = None, version: str = "") -> Mapping[str, Pipeline]:
+    """Surface -> pipeline, ranking by that model; without one by the prior."""
+    rules, half_lives = settings.feed, settings.notes.heat_half_lives_h
+    prior = PriorScorer(rules.prior, rates_of(settings), settings.pool.weights, settings.interest, half_lives)
+    scorer = LearnedScorer(prior, rules.value, half_lives, settings.learner.recent, model, version)
     tiers = len(settings.pool.tiers)
 
     feed = (

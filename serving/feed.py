@@ -2,7 +2,7 @@
 
     round trip 1: the user's keys and the partition's clock        ─► Viewer
     round trip 2: all heads that the sources asked for             ─► Candidates ─► early filters
-    round trip 3: the candidates' records                          ─► filters ─► scorer ─► slots ─► Page
+    round trip 3: records of candidates and of the user's recents  ─► filters ─► scorer ─► slots ─► Page
     round trip 4: facts and text of the notes shown                ─► response
 
 Between them everything is pure and vectorised. This runner owns timing, counting and errors: a source that raises contributes nothing
@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import structlog
+from msgspec import structs
 from prometheus_client import Counter, Histogram
 
 from config import metrics
@@ -29,6 +30,7 @@ from models.interest import Interests
 from models.note import Text
 from models.user import LEDGER, Hot
 from serving.allotment import Allotment
+from serving.asker import recent_hashes
 from serving.clock import StreamClock, partition_state
 from serving.keys import Keys
 from serving.slots import RANKED, passed_over, place
@@ -37,7 +39,7 @@ from serving.stages import Ask, Candidates, EarlyFilter, Filter, Hashes, Page, P
 from serving.text import facts_from, text_from
 from serving.viewer import NO_TASTE, PARTS, viewer_from
 from store.base import Store, StoreError
-from store.layout import HEAD, NOTE, heads_from, notes_from
+from store.layout import HEAD, NOTE, aligned, heads_from, notes_from
 
 log = structlog.get_logger("serving.feed")
 
@@ -125,7 +127,11 @@ class Feed:
             best = np.argsort(candidates.rank, kind="stable")[: self.rules.candidates]
             candidates = candidates.take(np.sort(best))
 
-        notes, rows = notes_from(await store.read(keys.note("note", candidates.hashes)) if candidates.hashes.size else ())
+        count, recent = candidates.hashes.size, recent_hashes(viewer)
+        records = await store.read(keys.note("note", np.concatenate([candidates.hashes, recent]))) if count else []
+        notes, rows = notes_from(records[:count])
+        if count and recent.size:
+            viewer = structs.replace(viewer, recent=aligned(records[count:]))
         if rows.size != candidates.hashes.size:
             candidates = candidates.take(rows)
         for judge in pipeline.filters:

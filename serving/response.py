@@ -149,8 +149,9 @@ def explained(answer: Answer, i: int) -> dict[str, Any]:
         "propensity": round(placed.propensity, 6),
     }
     if scored is not None:
-        parts = zip(page.scorer.parts, scored.contributions[placed.row].tolist(), strict=True)
-        told["contributions"] = {name: round(value, 5) for name, value in parts}
+        if scored.contributions is not None:
+            parts = zip(page.scorer.parts, scored.contributions[placed.row].tolist(), strict=True)
+            told["contributions"] = {name: round(value, 5) for name, value in parts}
         told["predictions"] = {a: round(p, 6) for a, p in zip(PREDICTED, scored.predictions[placed.row].tolist(), strict=True)}
         told["features"] = {n: round(x, 4) for n, x in zip(page.scorer.features, scored.features[placed.row].tolist(), strict=True)}
         told["rank"] = int((scored.score > scored.score[placed.row]).sum())

@@ -21,6 +21,7 @@ from serving.clock import StreamClock
 from serving.cursor import BadCursor, Cursors
 from serving.feed import Answer, Feed
 from serving.keys import Keys
+from serving.model import Models
 from serving.position import BadPosition, Place, Waiter, position_from, position_text
 from serving.problems import Problem
 from serving.producer import NotAcknowledged, Producer
@@ -45,6 +46,7 @@ class Service:
         self.clock = StreamClock(wall, settings.engine.tick_lag_s)
         self.snapshot = Snapshot(store, settings, self.clock)
         self.pipelines = build(settings)
+        self.snapshot.swapped = self.swap
         self.feed = Feed(store, self.snapshot, self.clock, settings)
         rules = settings.feed
         self.waiter = Waiter(store, self.clock, rules, settings.kafka.prefix)
@@ -148,6 +150,10 @@ class Service:
             explain,
         )
         return query, scope, shown
+
+    def swap(self, models: Models) -> None:
+        """From the next request on another model ranks; those under way keep theirs."""
+        self.pipelines = build(self.settings, models.model, models.version)
 
     async def answer(self, query: Query) -> Answer:
         return await self.feed.answer(query, self.pipelines[query.surface])

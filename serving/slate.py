@@ -36,7 +36,7 @@ def slate_of(page: Page, settings_hash: str) -> Slate:
     if scored is not None:
         slate.features = scored.features[all_rows].astype("<f2").tobytes()
         slate.predictions = scored.predictions[rows].astype("<f2").tobytes()
-        slate.context = scored.context.astype("<f2").tobytes()
+        slate.context = scored.context
         slate.model_version = page.scorer.version
     return slate
 

@@ -1,4 +1,4 @@
-"""What the API knows without asking for each request: manifest, clocks, what was served lately, and hot notes for when the store is away.
+"""What the API knows without asking for each request: manifest, clocks, own servings, the model, and hot notes for when the store is away.
 
 Read in the background. A reader sees one generation whole: everything hangs on attributes that are set together.
 """
@@ -6,18 +6,20 @@ Read in the background. A reader sees one generation whole: everything hangs on 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
+from config import metrics
 from config.records import Facts
 from config.settings import Settings
 from models.note import Text
 from serving.clock import StreamClock
 from serving.keys import Keys
+from serving.model import Models
 from serving.text import facts_from, text_from
 from serving.underway import Underway
 from store.base import Store, StoreError
@@ -44,6 +46,9 @@ class Snapshot:
         self.keys: Keys | None = None
         self.underway = Underway(settings)
         self.fallback: Fallback | None = None
+        self.models = Models(settings)
+        self.swapped: Callable[[Models], None] = lambda models: None
+        """called when another model was read"""
         self.reasons: dict[str, str] = {"store": "nothing was read yet"}
         """what is wrong now, by part; empty: all is well"""
         self._fallback_due = 0.0
@@ -62,6 +67,7 @@ class Snapshot:
                     now = self.clock.wall()
                     self.clock.read(ledgers)
                     self.underway.saw(ledgers[self.keys.users :], now)
+                    await self._model(self.keys)
                     if now >= self._fallback_due:
                         self.fallback = await self._hot(self.keys)
                         self._fallback_due = now + self.settings.feed.fallback_s
@@ -80,6 +86,17 @@ class Snapshot:
         if self.keys is None or self.keys.manifest != manifest:
             self.keys = Keys(manifest)
             log.info("manifest", partitions=dict(manifest.partitions), generations=dict(manifest.generations))
+
+    async def _model(self, keys: Keys) -> None:
+        models = self.models
+        if await models.refresh(self.store, keys.manifest.at("learner", 0)):
+            self.swapped(models)
+        if models.wrong:
+            self.wrong("model", models.wrong)
+        else:
+            self.reasons.pop("model", None)
+        if models.model is not None:
+            metrics.MODEL_AGE.set(max(self.clock.now - models.model.at, 0) / 1000.0)
 
     async def _hot(self, keys: Keys) -> Fallback:
         places = self.settings.feed.fallback

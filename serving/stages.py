@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from models.interest import Named, Taste
 from models.user import Hot
+from store.layout import NOTE
 
 if TYPE_CHECKING:
     from serving.beside import Beside
@@ -27,6 +28,7 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 NO_HASHES: Hashes = np.empty(0, np.uint64)
+NO_NOTES: npt.NDArray[np.void] = np.empty(0, NOTE)
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -90,6 +92,8 @@ class Viewer(msgspec.Struct, frozen=True):
     city: str = ""
     beside: Beside | None = None
     """neighbours of the user's recent notes, once they are read; None without any"""
+    recent: npt.NDArray[np.void] = NO_NOTES
+    """records of the notes engaged with lately, newest first, once they are read; zeros where there is none"""
     friends: Mapping[int, Friend] = {}
     """note hash -> whom the user follows and who acted on it last, once that is read"""
 
@@ -133,9 +137,10 @@ class Scored(NamedTuple):
     """[n, len(PREDICTED)] expected actions per exposure"""
     features: Floats
     """[n, len(features)]"""
-    context: Floats
-    contributions: Floats
-    """[n, len(parts)], adding up to `score`"""
+    context: bytes
+    """what is known of the user beside them, as it is logged"""
+    contributions: Floats | None
+    """[n, len(parts)], adding up to `score`; None when nobody asked for an explanation"""
 
 
 class Source(Protocol):

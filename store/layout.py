@@ -72,6 +72,13 @@ def notes_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.void], np
     return np.frombuffer(b"".join([values[i] or b"" for i in kept]), NOTE), np.array(kept, np.intp)
 
 
+def aligned(values: Sequence[bytes | None]) -> npt.NDArray[np.void]:
+    """A record for every value, zeros where there is none, or none of this version."""
+    size = NOTE.itemsize
+    whole = [v if v is not None and len(v) == size and v[0] == NOTE_VERSION else bytes(size) for v in values]
+    return np.frombuffer(b"".join(whole), NOTE)
+
+
 def head_from(value: bytes | None) -> npt.NDArray[np.void]:
     """A list head, best first; a cut last place is dropped."""
     return np.frombuffer(value[: len(value) // HEAD.itemsize * HEAD.itemsize], HEAD) if value else np.empty(0, HEAD)

@@ -18,7 +18,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -43,10 +43,10 @@ from store.manifest import Manifest, ManifestError
 from store.open import open_store
 from streams import fold
 from streams.logs import BrokerError, Logs, TopicsMissing
-from streams.owner import Owner, SendError, Stop
+from streams.owner import QUEUE, Owner, SendError, Stop
 from streams.presence import Presence
 from streams.stage import Stage
-from streams.transport import Checkpoints, Frame, FrameConsumerThread, FrameTransport, LogBounds
+from streams.transport import Assigned, Busy, Frame, FrameConsumerThread, FrameTransport, LogBounds
 
 log = structlog.get_logger("upwell.worker")
 
@@ -110,10 +110,10 @@ async def found(store: Store, logs: Logs, prefix: str) -> Manifest:
 
 
 class FrameApp(faust.App):
-    """A Faust app whose transport is told where reading resumes."""
+    """A Faust app whose consumer tells what is assigned, and asks what has room."""
 
-    checkpoints: Checkpoints
-    sought: Callable[[Mapping[TP, int]], None]
+    assigned: Assigned
+    busy: Busy
     fetch_wait_ms: int
 
 
@@ -146,7 +146,7 @@ class StageApp:
             consumer_auto_offset_reset="none",
         )
         app.transport = FrameTransport(app.conf.broker_consumer, app, loop=app.loop)
-        app.checkpoints, app.sought, app.fetch_wait_ms = (self.checkpoints, self.sought, kafka.fetch_wait_ms)
+        app.assigned, app.busy, app.fetch_wait_ms = (self.assigned, self.busy, kafka.fetch_wait_ms)
         app.on_partitions_revoked.connect(self.revoked)
         channel = app.topic(*self.topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
         app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.frames)
@@ -172,42 +172,44 @@ class StageApp:
             # Without an owner there was no assignment yet: the seek that follows it reads this again.
             if owner is not None:
                 owner.arrived(frame)
-                await owner.queue.put(frame)
+                owner.queue.put_nowait(frame)
 
-    async def checkpoints(self, assigned: Iterable[TP]) -> Mapping[TP, int]:
-        """After an assignment: an owner for each partition, standing where the store stands."""
+    def busy(self, tp: TP) -> bool:
+        """Whether enough frames wait at its owner. Called by the consumer's thread."""
+        owner = self.owners.get(tp)
+        return owner is not None and owner.queue.qsize() >= QUEUE
+
+    def assigned(self, tps: Iterable[TP]) -> None:
+        """After an assignment: an owner at work for each partition, which begins by standing where the store stands."""
         metrics.REBALANCES.inc()
-        mine = sorted(tp for tp in assigned if tp.topic in self.topics)
-        self.drop(list(self.owners))
-        settings, worker = self.worker.settings, self.worker
-        engine = settings.engine
-        offsets = {}
-        try:
-            counts = worker.manifest.partitions
-            for tp in mine:
-                topic = self.topics[tp.topic]
-                slot = self.slot(tp)
-                source = Source(await worker.identity(topic), tp.topic, tp.partition)
-                limits = fold.Limits(
-                    keys=engine.piece_keys, bytes=engine.piece_bytes, cache_bytes=engine.cache_mb * 1_000_000 // max(1, len(mine))
-                )
-                owner = Owner(
-                    fold.Partition(self.stage, slot, source, counts, limits),
-                    worker.store,
-                    PartitionReader(self, tp, topic),
-                    worker.send,
-                    self.resolve,
-                    full_topic=tp.topic,
-                    commit_every=engine.slow_commit_s if self.stage.name in engine.slow_stages else 0.0,
-                    poison_after=engine.poison_after,
-                    tick_lag=engine.tick_lag_s,
-                    renewed=partial(self.renewed, tp),
-                )
-                offsets[tp] = await owner.begin()
-                self.owners[tp] = owner
-        except (Stop, BrokerError) as error:
-            worker.fatal(str(error))
-        return offsets
+        self.drop(list(self.tasks))
+        engine = self.worker.settings.engine
+        mine = sorted(tp for tp in tps if tp.topic in self.topics)
+        for tp in mine:
+            limits = fold.Limits(
+                keys=engine.piece_keys, bytes=engine.piece_bytes, cache_bytes=engine.cache_mb * 1_000_000 // max(1, len(mine))
+            )
+            self.tasks[tp] = asyncio.get_running_loop().create_task(self.work(tp, limits), name=f"{self.stage.name}-{tp.partition}")
+            self.tasks[tp].add_done_callback(self.ended)
+
+    async def work(self, tp: TP, limits: fold.Limits) -> None:
+        """One partition, until it is taken away or the worker stops."""
+        worker, topic = self.worker, self.topics[tp.topic]
+        engine = worker.settings.engine
+        source = Source(await worker.identity(topic), tp.topic, tp.partition)
+        self.owners[tp] = owner = Owner(
+            fold.Partition(self.stage, self.slot(tp), source, worker.manifest.partitions, limits),
+            worker.store,
+            PartitionReader(self, tp, topic),
+            worker.send,
+            self.resolve,
+            full_topic=tp.topic,
+            commit_every=engine.slow_commit_s if self.stage.name in engine.slow_stages else 0.0,
+            poison_after=engine.poison_after,
+            tick_lag=engine.tick_lag_s,
+            renewed=partial(self.renewed, tp),
+        )
+        await owner.run()
 
     def slot(self, tp: TP) -> Slot:
         return self.worker.manifest.at(slot_stage(self.stage.name, self.topics[tp.topic]), tp.partition)
@@ -217,24 +219,17 @@ class StageApp:
         slot = self.slot(tp)
         return None if slot == part.slot else fold.Partition(part.stage, slot, part.source, part.counts, part.limits)
 
-    def sought(self, epochs: Mapping[TP, int]) -> None:
-        """The consumer stands at the checkpoints: the owners may work."""
-        for tp, epoch in epochs.items():
-            owner = self.owners.get(tp)
-            if owner is not None and tp not in self.tasks:
-                owner.epoch = epoch
-                task = self.tasks[tp] = asyncio.get_running_loop().create_task(owner.run(), name=f"{self.stage.name}-{tp.partition}")
-                task.add_done_callback(self.ended)
-
     def ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
             return
         error = task.exception()
-        if isinstance(error, (Stop, fold.Unreadable)):
+        if isinstance(error, (Stop, BrokerError, fold.Unreadable)):
             self.worker.fatal(str(error))
         else:
             log.error("a stage failed", stage=self.stage.name, exc_info=error)
-            self.worker.fatal(f"{self.stage.name} failed: {type(error).__name__}: {error}")
+            # When the consumer's thread has ended, what owners see of it is no more than a closed loop.
+            why = self.app.crash_reason or self.thread.crash_reason or error
+            self.worker.fatal(f"{self.stage.name} failed: {type(why).__name__}: {why}")
 
     async def revoked(self, *args: Any, revoked: Iterable[TP] = (), **_: Any) -> None:
         self.drop(args[1] if len(args) > 1 else revoked)
@@ -247,9 +242,6 @@ class StageApp:
             owner = self.owners.pop(tp, None)
             if owner is not None:
                 forget(self.labels(tp), (self.stage.name, str(tp.partition)))
-                # Whoever waits for room in its queue waits for nobody now, and would hold up the whole stage.
-                while not owner.queue.empty():
-                    owner.queue.get_nowait()
 
     def applied(self) -> dict[TP, int]:
         """What the store holds, by partition: the offsets for Kafka's own books."""
@@ -360,6 +352,12 @@ class Worker:
         """Stop the whole process: only an operator can go on from here."""
         if not self.ended.done():
             self.ended.set_result(message)
+
+    def chore_ended(self, chore: asyncio.Task[None]) -> None:
+        """A worker that no longer measures itself is no worker."""
+        if not chore.cancelled() and (error := chore.exception()) is not None:
+            log.error("a chore failed", exc_info=error)
+            self.fatal(f"{type(error).__name__}: {error}")
 
     def asked_to_stop(self) -> None:
         """SIGTERM or SIGINT."""
@@ -519,6 +517,8 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
     presence = Presence(worker.store, settings.kafka.prefix, f"http://{host}:{server.server_port}/metrics", worker.held)
     works = (worker.housekeeping, worker.watch_ends, worker.follow_manifest, presence.run)
     chores = [asyncio.create_task(work()) for work in works]
+    for chore in chores:
+        chore.add_done_callback(worker.chore_ended)
     message = await worker.ended
     for chore in chores:
         chore.cancel()

@@ -3,8 +3,8 @@
     frames ─► queue ─► feed ─► step … step ─► commit (send, acknowledge, write) ─► next
 
 A frame is either applied or read again; there is no third way. On a hole, a conflict, an error of store or broker, the owner believes the
-store: it forgets what it holds, reads the checkpoint, seeks there, and ignores frames fetched before the seek. An owner begins with an
-assignment, never with a frame.
+store: it forgets what it holds, reads the checkpoint, seeks there, and ignores frames fetched before the seek. An assignment is the first
+of these occasions, so that there is one way of beginning; no frame is read for an owner that has not sought.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ from streams.transport import Frame, LogBounds
 log = structlog.get_logger("upwell.owner")
 
 QUEUE = 4
+"""Frames that may wait at an owner before no more are fetched for it."""
+SEEK_AGAIN_S = 0.1
+STILL_S = 10.0
+"""An owner to whom nothing comes for so long, though its log goes on, seeks again."""
 
 
 class Stop(Exception):
@@ -44,7 +48,7 @@ class Reader(Protocol):
     """What an owner asks of the consumer of its partition."""
 
     async def seek(self, offset: int) -> int | None:
-        """The epoch of the frames that follow; None when the partition is not ours any more."""
+        """The epoch of the frames that follow; None while the partition is not ours."""
 
     async def bounds(self) -> LogBounds: ...
 
@@ -89,12 +93,15 @@ class Owner:
         self.part, self.store, self.reader, self.send, self.resolve = (part, store, reader, send, resolve)
         self.stage, self.full_topic = part.stage.name, full_topic
         self.commit_every, self.poison_after, self.tick_lag, self.wall = (commit_every, poison_after, tick_lag, wall)
-        self.queue: asyncio.Queue[Frame] = asyncio.Queue(QUEUE)
+        self.queue: asyncio.Queue[Frame] = asyncio.Queue()
         self.epoch = 0
         self.fed = 0
         self.highwater = 0
         self.stopping = asyncio.Event()
         self.renewed, self.outdated = renewed, False
+        self.waits_since: float | None = None
+        """monotonic time from which nothing has come"""
+        self.still = False
         self.begun = False
         self.failures: Counter[tuple[Position, str]] = Counter()
         self.pause = 0.05
@@ -189,11 +196,18 @@ class Owner:
         """Believe the store."""
         metrics.REWINDS.inc()
         log.info("rewind", stage=self.stage, partition=self.part.partition, why=why)
+        await self.stand()
+
+    async def stand(self) -> None:
+        """Where the store stands, and read on from there."""
         offset = await self.begin()
-        epoch = await self.reader.seek(offset)
-        if epoch is None:
-            raise asyncio.CancelledError
-        self.epoch = epoch
+        while True:
+            epoch = await self.reader.seek(offset)
+            if epoch is not None:
+                self.epoch, self.still = epoch, False
+                return
+            # In the middle of a rebalance nothing is ours: what comes of it either lets this owner go on or cancels it.
+            await asyncio.sleep(SEEK_AGAIN_S)
 
     # -------------------------------------------------------------------------------------------------------------- lag
 
@@ -210,6 +224,9 @@ class Owner:
         """The broker was asked where the log ends: so that a consumer that is stuck shows."""
         self.trail.saw(end, self.wall())
         self.highwater = max(self.highwater, end)
+        if self.waits_since is not None and end > self.fed and time.monotonic() - self.waits_since > STILL_S:
+            self.still = True
+            self.wake()
 
     @property
     def applied(self) -> int | None:
@@ -231,11 +248,14 @@ class Owner:
     # ------------------------------------------------------------------------------------------------------------ work
 
     async def run(self) -> None:
-        """Take frames until stopped. Raises `Stop` and what is a bug."""
+        """Stand where the store stands, then take frames until stopped. Raises `Stop` and what is a bug."""
+        await self.stand()
         while not self.stopping.is_set():
             frame = await self.next_frame()
             if self.outdated:
                 await self.guarded(partial(self.rewind, "another generation"))
+            elif self.still:
+                await self.guarded(partial(self.rewind, f"nothing comes for {STILL_S:.0f} s, though the log goes on to {self.highwater}"))
             elif frame is None:
                 if self.part.uncut:
                     await self.guarded(self.commit)
@@ -248,11 +268,15 @@ class Owner:
         """The next frame; None when it is time to commit what was folded, or to stop."""
         if self.queue.empty():
             wait = max(0.0, self.last_commit + self.commit_every - self.wall()) if self.part.uncut else None
+            if wait is None:
+                self.waits_since = time.monotonic()
             try:
                 async with asyncio.timeout(wait):
                     return await self.queue.get()
             except TimeoutError:
                 return None
+            finally:
+                self.waits_since = None
         return self.queue.get_nowait()
 
     async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:

@@ -3,19 +3,21 @@
 Faust moves about 12 thousand messages a second through its conductor, and half a million when a message is a frame. Everything else stays
 Faust's: group membership, assignment, rebalancing, supervision. The consumer thread is the one place that changes:
 
-- `_fetch_records` wraps what the fetcher returned into frames;
-- `seek_to_committed` seeks to the store's checkpoints, which the app's `checkpoints` callable knows;
+- `_fetch_records` wraps what the fetcher returned into frames, of those partitions only whose owner stands where the store stands and has
+  room: a partition that waits for its store holds up no other;
+- `seek_to_committed` tells the app what is assigned, and returns at once: each partition's owner reads its checkpoint and seeks by itself.
+  Faust calls it during every rebalance, also twice at a time, and gives up for good when it takes 90 seconds: it may not wait for a store;
 - offsets are committed to Kafka by `commit_checkpoints`, for operators' tools only; nothing here ever reads them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -43,20 +45,26 @@ class LogBounds(NamedTuple):
     end: int
 
 
-Checkpoints = Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
+Assigned = Callable[[Iterable[TP]], None]
+
+Busy = Callable[[TP], bool]
+
+LOOK_AGAIN_S = 0.02
+"""How long a fetch waits at most while a partition is left out of it."""
 
 
 class FrameConsumerThread(driver.AIOKafkaConsumerThread):
     """The consumer thread that hands over frames and starts where the store stands."""
 
-    checkpoints: Checkpoints
-    sought: Callable[[Mapping[TP, int]], None]
+    assigned: Assigned
+    busy: Busy
     fetch_wait_ms = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.starts: dict[TP, int] = {}
         self.epochs: dict[TP, int] = {}
+        self.sought: set[TP] = set()
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -64,7 +72,19 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
         self._ensure_consumer()._fetcher._fetch_max_wait_ms = self.fetch_wait_ms
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None) -> Any:
-        fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        ready = {tp for tp in active_partitions if TP(tp.topic, tp.partition) in self.sought and not self.busy(TP(tp.topic, tp.partition))}
+        if not ready:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            return {}
+        if len(ready) < len(active_partitions):
+            timeout = LOOK_AGAIN_S
+        try:
+            fetched = await super()._fetch_records(consumer, ready, timeout=timeout, max_records=max_records)
+        except KafkaError as error:
+            # Of a partition that a rebalance has just taken or given (no offset, out of range): its owner's next seek sets it right.
+            log.warning("fetch failed", error=repr(error))
+            await asyncio.sleep(LOOK_AGAIN_S)
+            return {}
         return {tp: [self.frame(tp, records)] for tp, records in fetched.items() if records}
 
     def frame(self, tp: Any, records: list[Any]) -> Carrier:
@@ -76,30 +96,26 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
         return Carrier(last, frame)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Where the store stands is where reading resumes."""
-        assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
-        offsets = await self.checkpoints(assigned)
-        sought = await self.call_thread(self.seek_all, offsets)
-        self.sought({tp: self.epochs[tp] for tp in sought})
-        return sought
+        """Where the store stands is where reading resumes: the owners will seek there."""
+        await self.call_thread(self.forget_seeks)
+        self.assigned({TP(tp.topic, tp.partition) for tp in self.assignment()})
+        return {}
 
-    async def seek_all(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
-        mine = {TP(tp.topic, tp.partition) for tp in self.assignment()}
-        for tp in mine & offsets.keys():
-            self.seek_one(tp, offsets[tp])
-        return {tp: offset for tp, offset in offsets.items() if tp in mine}
-
-    def seek_one(self, tp: TP, offset: int) -> int:
-        self._ensure_consumer().seek(driver.ensure_aiokafka_TP(tp), offset)
-        self.starts[tp] = offset
-        self.epochs[tp] = self.epochs.get(tp, 0) + 1
-        return self.epochs[tp]
+    async def forget_seeks(self) -> None:
+        self.sought.clear()
 
     async def rewind(self, tp: TP, offset: int) -> int | None:
-        """Read on from `offset`; the epoch of the frames that will follow, None when the partition is not ours any more."""
+        """Read on from `offset`; the epoch of the frames that will follow, None while the partition is not ours."""
 
         async def go() -> int | None:
-            return self.seek_one(tp, offset) if tp in {TP(a.topic, a.partition) for a in self.assignment()} else None
+            try:
+                self._ensure_consumer().seek(driver.ensure_aiokafka_TP(tp), offset)
+            except IllegalStateError:
+                return None
+            self.starts[tp] = offset
+            self.epochs[tp] = epoch = self.epochs.get(tp, 0) + 1
+            self.sought.add(tp)
+            return epoch
 
         return await self.call_thread(go)
 
@@ -157,13 +173,24 @@ class Carrier:
         self.serialized_key_size = self.serialized_value_size = 0
 
 
+class Unread(dict[TP, int | None]):
+    """Faust drops what lies before the last message it read, and so what is read again after a seek; owners know better."""
+
+    def __getitem__(self, tp: TP) -> int | None:
+        return None
+
+
 class FrameConsumer(driver.Consumer):
     """Consumer whose thread makes frames."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._read_offset = Unread()
 
     def _new_consumer_thread(self) -> FrameConsumerThread:
         thread = FrameConsumerThread(self, loop=self.loop, beacon=self.beacon)
         app: Any = self.app
-        thread.checkpoints, thread.sought = app.checkpoints, app.sought
+        thread.assigned, thread.busy = app.assigned, app.busy
         thread.fetch_wait_ms = app.fetch_wait_ms
         return thread
 

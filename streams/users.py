@@ -29,6 +29,7 @@ from config.records import (
     BOT,
     FOLLOWER,
     SELF,
+    SLOTS,
     STRANGE,
     TEST,
     Act,
@@ -48,6 +49,7 @@ from config.records import (
 )
 from config.settings import Settings
 from models.interest import FORGOTTEN, Interests
+from models.ranker import moved_rank
 from models.ring import Ring, find
 from models.user import (
     ALL,
@@ -97,6 +99,9 @@ TRAFFIC_FLAG = {TRAFFIC.index("test"): TEST, TRAFFIC.index("bot"): BOT}
 
 NOTHING = Extra()
 PUBLIC_WIDTH, RECENT_WIDTH, COMMENT_WIDTH = PUBLIC_ROW.size, RECENT_ROW.size, 16
+RECENT_ACTION = 16
+"""Where the action stands in a row of `Hot.recent`."""
+RANKED = SLOTS.index("ranked")
 
 APPLIED, REPEATED, ERASED, UNKNOWN, IGNORED = "applied", "repeated", "erased", "unknown_note", "ignored"
 """Outcomes: `unknown_note` was applied too, but moved no weights; `ignored` takes back what does not stand."""
@@ -139,6 +144,7 @@ class Users:
         self.strength: dict[str, float] = strength
         self.positive = tuple((BIT[a], strength[a]) for a in POSITIVE)
         self.strengths = {0: 0.0}
+        self.says: dict[int, int] = {}
         shape = (users, settings.interest, events.exposure, self.finished_completion, self.finished_dwell)
         self.settings_hash = f"{hash64(msgspec.json.encode(shape)):016x}"
         handlers = {
@@ -239,7 +245,7 @@ class Users:
         mark = self.interests.shown(hot, facts, t, slate.engage(row_in), h) if teach else 1
         if learn and slate.features:
             out.tell("examples", 0, Shown(
-                0, 0, 0, uh, h, t, slate.feature_set, slate.features_of(row_in), slate.context, position, slot, propensity, slate.r,
+                0, 0, 0, uh, h, t, slate.feature_set, slate.features_of(row_in), position, slot, propensity, slate.r,
             ))  # fmt: skip
         self.mark(out, user, i, row_in, mark, t, facts.id)
         out.tell("by-note", h, NoteAct(0, 0, 0, 0, 0, t, 1, slot, source, position, slate.expectation(row_in), flags, uh, tier), facts.id)
@@ -310,10 +316,11 @@ class Users:
         user.slates.append(opened(slate, signal.t))
         user.hot.slates.append(Standing(signal.t + self.slate_ms, bytes(len(slate.items))))
         user.dirty |= SLATES
-        for item in () if self.by_served else slate.items:
+        by_served = self.by_served and not slate.shadow
+        for item in () if by_served else slate.items:
             if item.tier >= 0:
                 out.tell("by-note", item.h, NoteServed(0, 0, 0, -1, signal.t, 1, item.slot, item.tier, item.h))
-        if self.by_served:
+        if by_served:
             self.exposed(out, user, signal)
         self.set_timer(out, signal.u.encode(), user)
         return APPLIED
@@ -336,7 +343,7 @@ class Users:
             hot.exposures += 1
             if slate.features and hot.personalized:
                 out.tell("examples", 0, Shown(
-                    0, 0, 0, uh, h, signal.t, slate.feature_set, slate.features_of(row), slate.context, position, slot, propensity, slate.r,
+                    0, 0, 0, uh, h, signal.t, slate.feature_set, slate.features_of(row), position, slot, propensity, slate.r,
                 ))  # fmt: skip
             e = slate.expectation(row)
             out.tell("by-note", h, NoteAct(0, 0, 0, -1, 0, signal.t, 1, slot, source, position, e, 0, uh, tier, h))
@@ -427,7 +434,11 @@ class Users:
             if slate is not None and slate.features:
                 self.examples(out, slate, row_in, uh, h, t, fresh, bool(once))
             if once:
-                self.link(out, hot, h, t, fresh[0], facts.engaged)
+                self.link(out, hot, h, t, self.strongest(bits), facts.engaged)
+                if slate is not None and position >= 0 and state >> SLOT == RANKED:
+                    hot.rank = moved_rank(hot.rank, position)
+            else:
+                self.remember(hot, key, bits)
             if facts.known:
                 gain = self.strength_of(bits) - self.strength_of(before)
                 if gain > 0.0:
@@ -470,6 +481,7 @@ class Users:
             if a == LIKE:
                 hot.likes -= 1
         if hot.personalized and not state & OWN:
+            self.remember(hot, key, bits)
             if slate is not None and slate.features:
                 self.example(out, slate, row_in, uh, h, t, a, -1)
             gain = self.strength_of(bits) - self.strength_of(before)
@@ -486,6 +498,21 @@ class Users:
         if strength is None:
             strength = self.strengths[bits] = max((s for bit, s in self.positive if bits & bit), default=0.0)
         return strength
+
+    def strongest(self, bits: int) -> int:
+        """Which of the actions says most of the note; a view when none says anything."""
+        action = self.says.get(bits)
+        if action is None:
+            action = self.says[bits] = max(
+                ((s, bit.bit_length() - 1) for bit, s in self.positive if bits & bit), default=(0.0, VIEW_ACTION)
+            )[1]
+        return action
+
+    def remember(self, hot: Hot, key: bytes, bits: int) -> None:
+        """What was done to a recent note changed."""
+        at = find(hot.recent, key, RECENT_WIDTH) + RECENT_ACTION
+        if at >= RECENT_ACTION and hot.recent[at] != (action := self.strongest(bits)):
+            hot.recent = hot.recent[:at] + bytes((action,)) + hot.recent[at + 1 :]
 
     def link(self, out: Out, hot: Hot, h: int, t: int, a: int, engaged: int) -> None:
         """The first engagement with a note: told with the last ones before it, and remembered."""
@@ -511,13 +538,11 @@ class Users:
         features = slate.features_of(row)
         if whole:
             out.tell("examples", 0, Engaged(
-                0, 0, 0, uh, h, t, a, d, slate.feature_set, features, slate.context, position, slot, slate.r,
-                row, slate.digests(), slate.features, slate.weights(),
+                0, 0, 0, uh, h, t, a, d, slate.feature_set, features, position, slot, slate.r,
+                slate.context, row, slate.digests(), slate.features, slate.weights(),
             ))  # fmt: skip
         else:
-            out.tell("examples", 0, Engaged(
-                0, 0, 0, uh, h, t, a, d, slate.feature_set, features, slate.context, position, slot, slate.r
-            ))  # fmt: skip
+            out.tell("examples", 0, Engaged(0, 0, 0, uh, h, t, a, d, slate.feature_set, features, position, slot, slate.r))
 
     def publish(self, user: User, h: int, t: int, a: int) -> None:
         user.public = (user.public + PUBLIC_ROW.pack(h, t, a))[-PUBLIC_WIDTH * self.bounds.public :]
@@ -772,7 +797,8 @@ class Users:
 
 FOLDED = {Act, Served, Personalize, Forget, Erase}
 OTHERS: dict[type, Any] = {Served: Users.served, Personalize: Users.personalize, Forget: Users.forget, Erase: Users.erase}
-VIEWED = (ACTIONS.index("view"),)
+VIEW_ACTION = ACTIONS.index("view")
+VIEWED = (VIEW_ACTION,)
 VIEWED_TO_END = (*VIEWED, FINISH)
 NO_COMMENT = bytes(8)
 TOLD = tuple((FOLLOWER if state & FOLLOWED else 0) | (SELF if state & OWN else 0) for state in range(8))

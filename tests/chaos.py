@@ -218,6 +218,7 @@ class Chaos:
             if not self.cluster and time.monotonic() - self.copied_at > 6:
                 self.copy, self.copied_at = self.store.keep(), time.monotonic()
             time.sleep(self.rng.uniform(*self.arguments.pause))
+            self.supervise()
             kind = plan.pop(0) if plan else self.rng.choice(kinds)
             if self.arguments.verbose:
                 print(f"{time.strftime('%X')} {kind}", file=sys.stderr, flush=True)
@@ -225,6 +226,14 @@ class Chaos:
             self.done[kind] += 1
         while self.arguments.plan and time.monotonic() < end:
             time.sleep(0.2)
+
+    def supervise(self) -> None:
+        """A worker that ended by itself is started again, as any supervisor does, and counted: only a lost state is a reason to end."""
+        for worker in self.workers:
+            if not worker.alive:
+                self.done["ended"] += 1
+                print(f"{worker.name} ended by itself: {worker.last_words()}", file=sys.stderr, flush=True)
+                worker.start()
 
     def fault_worker(self) -> None:
         worker = self.rng.choice(self.workers)
@@ -325,6 +334,7 @@ class Chaos:
         wrong = ["never read"]
         while wrong and time.monotonic() - started < self.arguments.drain:
             time.sleep(1)
+            self.supervise()
             try:
                 wrong = self.wrong_counters(wanted)
             except (httpx.HTTPError, KeyError, ValueError):
@@ -354,6 +364,7 @@ class Chaos:
             "rebuilds": self.done["rebuild"],
             "flushes": self.done["flush"],
             "garbage": self.done["garbage"],
+            "ended_by_themselves": self.done["ended"],
             "events": len(self.acknowledged),
             "wrong_counters": len(wrong),
             "lost_events": len(told),

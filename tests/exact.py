@@ -108,7 +108,7 @@ def shown(value: bytes | None) -> str:
         return "nothing"
     try:
         return str(msgspec.msgpack.decode(value))[:200]
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return value[:60].hex()
 
 

@@ -2,8 +2,9 @@
 
     logit p(click) = logit(rate) + Σ weight · feature         p(action) = rate of the action · p(click) / rate of a click
 
-It shines when there is no model, or none that can be trusted; it fails to see who likes what beyond tags, author and channel. What it
-logs (features under a hashed list, expectations by action) is what later models learn from and what pools hold evidence against.
+It shines when there is no model, or none that can be trusted; it fails to see who likes what beyond tags, author and channel. Its
+expectations by action are what pools hold evidence against until then; what slates log to be learned from are the learner's features
+(`learned.py`).
 
 Features are natural quantities, so that they mean the same in every log: log-odds of taste as `models/interest.py` has learned them,
 log2 of decayed engagements, log of quality over an average note's, log days, 0 or 1.
@@ -116,11 +117,8 @@ FEATURES: tuple[Feature, ...] = (
 )
 """A feature is one entry: its name, and how it is computed. Their order and names make the hash that slates log."""
 
-CONTEXT = ("history", "gap", "tags", "personal")
-"""What is true of the request as a whole, logged beside the features."""
-
 NAMES = tuple(name for name, _ in FEATURES)
-SET = f"{hash64('prior ' + ' '.join((*NAMES, '/', *CONTEXT))):016x}"
+SET = f"{hash64('prior ' + ' '.join(NAMES)):016x}"
 
 WEIGHED = {
     "tags": "tags",
@@ -214,12 +212,4 @@ class PriorScorer:
         predictions = np.minimum(click[:, None] * self.lift, 0.9)
         # Who likes a subject hides less of it.
         predictions[:, self.hide] = self.hide_rate * np.exp(-np.minimum(np.maximum(own, -3.0), 3.0))
-        return Scored(score, own, predictions, features.T, context(viewer), contributions.T)
-
-
-def context(viewer: Viewer) -> Floats:
-    hot = viewer.hot
-    if not viewer.personal:
-        return np.zeros(len(CONTEXT), np.float32)
-    gap = max(viewer.now - hot.last_seen, 0) / DAY if hot.last_seen else 0.0
-    return np.array([np.log1p(hot.engagements), np.log1p(gap), len(hot.tags), 1.0], np.float32)
+        return Scored(score, own, predictions, features.T, b"", contributions.T)

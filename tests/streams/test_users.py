@@ -38,6 +38,7 @@ from config.records import (
     SlateItem,
     Tick,
 )
+from models.ranker import moved_rank
 from models.user import PARTS, RECENT_ROW, User, all_follows, ledger_rows, public_actions, recent_engagements, seen_hashes
 from streams.users import Users
 
@@ -132,14 +133,22 @@ class Desk:
         self.fold(act, table)
 
     def serve(
-        self, *notes: str, user: str = "u", t: int = 500, request: str = "r1", slot: int = 0, tier: int = 0, rate: float = 0.25
+        self,
+        *notes: str,
+        user: str = "u",
+        t: int = 500,
+        request: str = "r1",
+        slot: int = 0,
+        tier: int = 0,
+        rate: float = 0.25,
+        shadow: bool = False,
     ) -> None:
         self.ids += 1
         items = [SlateItem(hash64(n), i, slot, 0b110, tier) for i, n in enumerate(notes)]
         features = np.arange((len(notes) + 1) * 3, dtype=np.float16).tobytes()
         predictions = np.full((len(notes), len(PREDICTED)), rate, np.float16).tobytes()
         passed = [SlateItem(hash64("passed"), -1, propensity=4.0)]
-        slate = Slate(request, "feed", items, passed, "set", features, predictions, context=b"ctx_")
+        slate = Slate(request, "feed", items, passed, "set", features, predictions, context=b"ctx_", shadow=shadow)
         self.fold(Served(u=user, t=t, id=10**9 + self.ids, slate=slate))
 
     def counts(self) -> dict[tuple[str, str], int]:
@@ -453,11 +462,48 @@ def test_the_learner_gets_a_negative_at_the_exposure_and_the_slate_with_the_firs
     desk.say("like", "n1")
     desk.say("unlike", "n1")
     (shown,) = desk.out.of(Shown)
-    assert (shown.h, shown.x, shown.c, shown.set) == (hash64("n1"), np.array([3, 4, 5], np.float16).tobytes(), b"ctx_", "set")
+    assert (shown.h, shown.x, shown.set) == (hash64("n1"), np.array([3, 4, 5], np.float16).tobytes(), "set")
     first, second, back = desk.out.of(Engaged)
+    assert (first.c, second.c) == (b"ctx_", b"")
     assert (first.at, first.hs, first.w) == (1, (hash64("n0"), hash64("n1"), hash64("passed")), (1.0, 1.0, 4.0))
     assert first.xs[6:12] == first.x == second.x == shown.x
     assert (second.at, second.xs, ACTIONS[second.a], second.d, back.d) == (-1, b"", "like", 1, -1)
+
+
+def test_the_record_knows_how_far_down_the_user_takes(desk: Desk) -> None:
+    """The running rank moves with the first engagement with a note of a slate's ranked places, and with nothing else."""
+    desk.serve("n0", "n1", "n2")
+    hot = desk.users["u"].hot
+    desk.say("impression", "n2")
+    assert hot.rank == 2.0
+    desk.say("click", "n2")
+    assert hot.rank == moved_rank(2.0, 2)
+    desk.say("like", "n2")
+    desk.say("click", "elsewhere")
+    assert hot.rank == moved_rank(2.0, 2)
+    desk.serve("n5", slot=1, request="r2")
+    desk.say("click", "n5")
+    assert hot.rank == moved_rank(2.0, 2)
+
+
+def test_a_recent_note_keeps_the_strongest_action_on_it(desk: Desk) -> None:
+    for type in ("view", "like", "click"):
+        desk.say(type)
+    hot = desk.users["u"].hot
+    assert ACTIONS[recent_engagements(hot)["action"][0]] == "like"
+    desk.say("unlike")
+    assert ACTIONS[recent_engagements(hot)["action"][0]] in ("view", "click")
+
+
+def test_a_slate_that_nobody_saw_is_learned_from_and_is_no_exposure() -> None:
+    """Evaluation's shadow slates: also where what is served counts as seen."""
+    desk = Desk(events={"exposure": "served"})
+    desk.serve("n0", "n1", tier=-1, shadow=True)
+    assert not desk.out.all
+    desk.say("impression", "n1")
+    desk.say("like", "n1")
+    assert len(desk.out.of(Shown)) == len(desk.out.of(Engaged)) == 1
+    assert desk.counts() == {("n1", "impression"): 1, ("n1", "like"): 1}
 
 
 def test_without_a_slate_there_is_nothing_to_learn_from(desk: Desk) -> None:
@@ -502,17 +548,17 @@ def test_a_log_without_any_positive_takes_the_hide_back(desk: Desk) -> None:
     assert abs(desk.weights()["author", "author-n1"]) < 1e-9
 
 
-def test_the_first_engagement_links_a_note_with_the_last_ten(desk: Desk) -> None:
+def test_the_first_engagement_links_a_note_with_the_last_twenty(desk: Desk) -> None:
     """Newest last, distinct notes, once per note whatever follows; told to the owners of all of them."""
-    for n in range(13):
+    for n in range(23):
         for type in ("click", "like", "unlike", "like"):
             desk.say(type, f"n{n}", t=1_000 + n)
     links = desk.out.of(Link)
-    assert [len(list(RECENT_ROW.iter_unpack(link.rows))) for link in links] == [*range(1, 10), 10, 10, 10]
+    assert [len(list(RECENT_ROW.iter_unpack(link.rows))) for link in links] == [*range(1, 20), 20, 20, 20]
     last = list(RECENT_ROW.iter_unpack(links[-1].rows))[::-1]
-    assert [(h, links[-1].t - t) for h, t, _, _ in last] == [(hash64(f"n{12 - d}"), d) for d in range(1, 11)]
+    assert [(h, links[-1].t - t) for h, t, _, _ in last] == [(hash64(f"n{22 - d}"), d) for d in range(1, 21)]
     told = [(topic, digests) for topic, digests, s, _ in desk.out.all if s is links[-1]]
-    assert told == [("by-pair", [hash64("n12"), *(h for h, *_ in last)])]
+    assert told == [("by-pair", [hash64("n22"), *(h for h, *_ in last)])]
 
 
 def test_public_actions_are_the_last_ones_that_stand() -> None:
