@@ -199,6 +199,7 @@ class Ops(Section, frozen=True):
     degraded_share: float
     error_share: float
     model_age_s: float
+    overdue: float
 
 
 class Notes(Section, frozen=True):

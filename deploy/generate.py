@@ -75,6 +75,8 @@ ALERTS = (
           "{{ $value | humanize }} writes were refused in ten minutes: two workers believe they own a partition"),
     Alert("UpwellSlatesLost", f"sum (increase({name(m.SLATES_LOST)}[10m])) > 0", "0m", "ticket",
           "{{ $value | humanize }} slates were not acknowledged by Kafka"),
+    Alert("UpwellPromise", f"max ({name(m.POOL_SHORTFALL)}) > {BOUNDS.overdue:g}", "10m", "ticket",
+          "{{ $value | humanize }} promised exposures are overdue: the feeds have too few places for the pools"),
     Alert("UpwellFeedSlow", f"{quantile(0.99, m.FEED_SECONDS, 'surface')} > {BOUNDS.feed_p99_ms / 1000:g} and {count(m.FEED_SECONDS, 'surface')} > 0.3",
           WINDOW, "page", "{{ $labels.surface }}: 1 feed in 100 takes over {{ $value | humanizeDuration }}"),
     Alert("UpwellFeedDegraded", f"{rate(m.FEED_DEGRADED)} / {count(m.FEED_SECONDS)} > {BOUNDS.degraded_share:g}", WINDOW, "page",
@@ -136,6 +138,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     ("Pools and model", (
         Panel("Notes in a tier", ((f"max by (tier) ({name(m.POOL_NOTES)})", "tier {{tier}}"),)),
         Panel("Moves", ((rate(m.POOL_MOVES, "from, to, verdict"), "{{from}} → {{to}} {{verdict}}"),), "ops"),
+        Panel("Promised exposures overdue", ((f"max ({name(m.POOL_SHORTFALL)})", "exposures"),), "short", BOUNDS.overdue),
         Panel("Log loss", ((zero(f"max by (action) ({name(m.MODEL_LOGLOSS)})"), "{{action}}"),)),
         Panel("Model age", ((f"max ({name(m.MODEL_AGE)})", "age"),), "s", BOUNDS.model_age_s),
         Panel("Examples a second", ((rate(m.MODEL_EXAMPLES), "examples"),), "ops"),

@@ -147,6 +147,8 @@ class Note(msgspec.Struct, array_like=True):
     """`engaged` in the facts"""
     timer: int = 0
     """the deadline that is set, 0 none"""
+    owed: int = 0
+    """promised exposures that are overdue, as they stand in the partition's totals"""
 
 
 class Tally(msgspec.Struct, array_like=True):
@@ -160,6 +162,8 @@ class Tally(msgspec.Struct, array_like=True):
     held: int = 0
     stopped: int = 0
     """stopped or expired"""
+    owed: int = 0
+    """promised exposures that are overdue, of the notes running in the base tier"""
 
 
 POPULARITY, HOT, RECENCY, PLACEMENT = range(4)
@@ -398,12 +402,26 @@ def look(note: Note, bars: quality.Bars, prior: float, rules: Rules, now: int) -
     note.quality, note.prior = (found.log, found.sd), prior
     note.rate = rate_of(note, rules)
     place, move = note.pool, None
-    if place is not None and place.state not in (pool.PAUSED, pool.DELETED) and now - place.born <= made.life_hours * HOUR:
+    if place is not None and place.state not in (pool.PAUSED, pool.DELETED):
         move = pool.judge(place, evidence, bars, made, now, found)
         if move is not None:
             note.pool = move.state
     rest(note, rules)
     return move
+
+
+def owed_of(note: Note, rules: Rules, now: int) -> int:
+    """Promised exposures of the note that are overdue."""
+    return math.ceil(pool.owed(note.pool, float(note.counted[0]), rules.pool, now)) if note.pool is not None else 0
+
+
+def deadline_of(note: Note, rules: Rules, now: int) -> int:
+    """When the note has to be looked at though no signal comes: what is owed to it is overdue, or a window ends; 0: never."""
+    place = note.pool
+    if place is None:
+        return 0
+    late = pool.overdue(place, rules.pool) if place.tier == 0 and place.state == OPEN else 0
+    return late if late > now else pool.next_deadline(place) or 0
 
 
 def transition(move: pool.Move) -> Transition:
@@ -481,6 +499,14 @@ def placement_of(note: Note, rules: Rules) -> float | None:
     return pool.score(place, quality.Quality(*found), rules.pool)
 
 
+def queue_of(note: Note, rules: Rules) -> float | None:
+    """Order in the list of its tier: placement, but in the base tier whose promise is due the longest. None: in no tier's list."""
+    placement, place = placement_of(note, rules), note.pool
+    if placement is None or place is None or place.tier:
+        return placement
+    return pool.queue(place, float(note.counted[0]), rules.pool)
+
+
 def scores_of(note: Note, rules: Rules) -> tuple[float | None, float | None, float | None, float | None]:
     """By `Note.told`; None: in no list of that kind."""
     if note.status != PUBLISHED or note.visibility == PRIVATE:
@@ -488,7 +514,7 @@ def scores_of(note: Note, rules: Rules) -> tuple[float | None, float | None, flo
     recency = lists.recency(note.published_at)
     if note.visibility != PUBLIC:
         return None, None, recency, None
-    return popularity_of(note, rules), hot_of(note, rules), recency, placement_of(note, rules)
+    return popularity_of(note, rules), hot_of(note, rules), recency, queue_of(note, rules)
 
 
 def rate_of(note: Note, rules: Rules) -> float:

@@ -3,8 +3,12 @@
 Every published note enters the base tier and is promised its base exposures; nothing is decided before they are complete, so that what base
 tiers teach about a channel is not chosen by luck. From then on each signal re-evaluates it: promoted as soon as it is likely enough to pass
 the next tier's entry bar, stopped as soon as it is hopeless at its own, held when its quota ends between the two, expired when its window
-ends. The bars are quantiles of the channel's recent notes, so they follow the competition. A note that was stopped is
-judged again whenever late evidence comes.
+ends. The bars are quantiles of the channel's recent notes, so they follow the competition. A note that was stopped or has expired is
+judged again whenever late evidence comes, at any age: old notes fade in the order of placement, they do not end. It goes on only by
+evidence that it did not have when it left (`PoolState.stood`), else a window would end nothing.
+
+A base that is not complete when its window ends keeps its exposures and stays owed (`short`, told once), behind all whose window still
+runs; what is still missing after `life_hours` is owed no longer (`expired`). Complete at any time, it is judged as any other.
 
 Decisions see evidence, bars, settings and the stream's clock; nothing else exists for them. A move is data: the caller writes it down.
 
@@ -65,6 +69,8 @@ class PoolState(msgspec.Struct, array_like=True, frozen=True):
     paused: int = 0
     """since when it is under review, 0 when it is not"""
     version: int = VERSION
+    stood: float = 0.0
+    """probability that it passes its own tier's bar when it last left; 0 before"""
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -126,8 +132,8 @@ def validate(made: Rules) -> None:
             raise ValueError(f"{where}.stop: stop < promote, both probabilities, got {tier.stop} and {tier.promote}")
     if not 0.0 < made.deliver_hours <= made.tiers[0].window_hours:
         raise ValueError("setting pool.deliver_hours: overlaps the end of the base tier's window (pool.tiers[0].window_hours)")
-    if sum(tier.window_hours for tier in made.tiers) > made.life_hours:
-        raise ValueError("setting pool.life_hours: the tiers' windows together overlap its end")
+    if made.tiers[0].window_hours >= made.life_hours:
+        raise ValueError("setting pool.life_hours: a promise lives longer than the base tier's window (pool.tiers[0].window_hours)")
     unknown = sorted(set(made.weights) - set(ACTIONS)) or [name for name, worth in made.weights.items() if worth < 0.0]
     if unknown or not any(made.weights.get(name, 0.0) > 0.0 for name in ACTIONS[1:]):
         raise ValueError(f"setting pool.weights: wants weights >= 0 of {', '.join(ACTIONS[1:])}; see {', '.join(unknown) or 'all'}")
@@ -179,7 +185,7 @@ def decide(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: in
     Reads counters that only add up, so the answer does not depend on how exposures were split into signals before it. A note ends its base
     tier exactly once: what comes back from there later is `reopened`, so that the channel's moments count no note twice.
     """
-    if pool.state in (PAUSED, DELETED) or now - pool.born > ms(made.life_hours):
+    if pool.state in (PAUSED, DELETED):
         return None
     return judge(pool, evidence, bars, made, now, assess(evidence, bars, made.worth))
 
@@ -201,24 +207,33 @@ def judge(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: int
         return move("promoted" if running else "reopened", following, bars.cuts[pool.tier + 1], after)
     staying = quality.above(own)
     if pool.state != OPEN:
-        if pool.state != HELD and pool.tier and used < tier.quota and staying > made.reopen:
+        doubt = min(1.0 - made.reopen, 0.5 * (1.0 - pool.stood))  # at least half of the doubt there was is gone
+        if pool.state != HELD and pool.tier and used < tier.quota and 1.0 - staying < doubt:
             return move("reopened", staying, own, msgspec.structs.replace(pool, state=OPEN, deadline=now + ms(tier.window_hours)))
         if pool.state == HELD and pool.tier and now >= pool.deadline:
-            return move("expired", staying, own, msgspec.structs.replace(pool, state=EXPIRED))
+            return move("expired", staying, own, left(pool, EXPIRED, staying))
         return None
     if pool.tier == 0:
         if promised:
-            return move("held" if following >= tier.stop else "stopped", following, bars.cuts[1], closed(pool, following >= tier.stop))
+            held = following >= tier.stop
+            return move("held" if held else "stopped", following, bars.cuts[1], left(pool, HELD if held else STOPPED, staying))
+        if now >= pool.deadline and not short(pool, made):
+            return move("short", following, bars.cuts[1], msgspec.structs.replace(pool, deadline=pool.born + ms(made.life_hours)))
         if now >= pool.deadline:
-            return move("short", following, bars.cuts[1], msgspec.structs.replace(pool, deadline=now + ms(tier.window_hours)))
+            return move("expired", following, bars.cuts[1], left(pool, EXPIRED, staying))
         return None
     if promised and staying < tier.stop:
-        return move("stopped", staying, own, closed(pool, False))
+        return move("stopped", staying, own, left(pool, STOPPED, staying))
     if used >= tier.quota:
-        return move("held", following, own if top else bars.cuts[pool.tier + 1], closed(pool, True))
+        return move("held", following, own if top else bars.cuts[pool.tier + 1], left(pool, HELD, staying))
     if now >= pool.deadline:
-        return move("expired", staying, own, msgspec.structs.replace(pool, state=EXPIRED))
+        return move("expired", staying, own, left(pool, EXPIRED, staying))
     return None
+
+
+def short(pool: PoolState, made: Rules) -> bool:
+    """The base's window has ended before it was complete."""
+    return pool.tier == 0 and pool.deadline > pool.born + ms(made.tiers[0].window_hours)
 
 
 def opened(pool: PoolState, tier: int, evidence: Evidence, made: Rules, now: int) -> PoolState:
@@ -226,8 +241,8 @@ def opened(pool: PoolState, tier: int, evidence: Evidence, made: Rules, now: int
     return msgspec.structs.replace(pool, tier=tier, state=OPEN, entered=now, deadline=deadline, start=evidence.exposures)
 
 
-def closed(pool: PoolState, held: bool) -> PoolState:
-    return msgspec.structs.replace(pool, state=HELD if held else STOPPED)
+def left(pool: PoolState, state: str, stood: float) -> PoolState:
+    return msgspec.structs.replace(pool, state=state, stood=stood)
 
 
 def pause(pool: PoolState, now: int) -> PoolState:
@@ -275,7 +290,7 @@ def need(pool: PoolState, exposures: float, made: Rules, now: int) -> Need:
     The promise is paced evenly over `deliver_hours` and follows the note whatever its tier; a tier's pace is an allowance that grows
     with the time in it, so that an hour without traffic is made good later.
     """
-    if pool.state in (PAUSED, DELETED) or now - pool.born > ms(made.life_hours):
+    if pool.state in (PAUSED, DELETED) or (pool.state == EXPIRED and pool.tier == 0):
         return NOTHING
     owed = pool.base * min(1.0, ((now - pool.born) / HOUR + 1.0) / made.deliver_hours)
     due = max(0.0, owed - exposures)
@@ -300,6 +315,35 @@ def score(pool: PoolState, quality: Quality, made: Rules) -> float:
     return quality.log + made.optimism * quality.sd + math.log(made.tiers[pool.tier].boost) + fade
 
 
+FAR = 1e6
+"""hours: further than any base tier reaches"""
+
+
+def queue(pool: PoolState, exposures: float, made: Rules) -> float:
+    """Order of the base tier's list, higher first: whose next exposure is due the longest.
+
+    By the pace, the share x of the base is due at born + x deliver_hours: an order that needs no clock and no sweep, and in which
+    everybody is late alike when capacity does not suffice. Whose window has ended waits behind all others, the newest first, so that what
+    could not be kept yesterday does not break what is promised today.
+    """
+    born = (pool.born - EPOCH) / HOUR
+    if short(pool, made):
+        return born - FAR
+    return -(born + made.deliver_hours * min(1.0, exposures / max(pool.base, 1.0)))
+
+
+def owed(pool: PoolState, exposures: float, made: Rules, now: int) -> float:
+    """Promised exposures that are overdue: the base was to be delivered by now and is not complete. For the alert, hours before its window ends."""
+    if pool.tier or pool.state != OPEN or now < overdue(pool, made):
+        return 0.0
+    return max(0.0, pool.base - exposures)
+
+
+def overdue(pool: PoolState, made: Rules) -> int:
+    """From when on what a base misses is overdue."""
+    return pool.born + ms(made.deliver_hours)
+
+
 def first_bars(channel: str, made: Rules) -> Bars:
     """The bars of the settings, until the first ones come for a channel."""
     return default_bars(channel, made.prior, made.worth, made.quantiles)
@@ -315,6 +359,7 @@ def ms(hours: float) -> int:
 
 
 __all__ = [
-    "Move", "Need", "PoolState", "Rules", "configured", "decide", "delete", "enter", "first_bars", "need", "next_deadline", "pause",
-    "publish", "resume", "rules", "score", "validate",
+    "Move", "Need", "PoolState", "Rules", "configured", "decide", "delete", "enter", "first_bars", "need", "next_deadline", "overdue",
+    "owed", "pause",
+    "publish", "queue", "resume", "rules", "score", "short", "validate",
 ]  # fmt: skip

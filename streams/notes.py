@@ -350,6 +350,7 @@ class Notes:
             out.count("unknown", "expired")
         elif notes.wants(note):
             self.look(part, out, state)
+            self.owe(part, state)
             self.tell_all(part, out, state)
             self.set_timer(part, out, state)
 
@@ -381,6 +382,8 @@ class Notes:
             note.engaged_told, kept.facts_dirty = notes.engaged(note), True
         if not notes.wants(note):
             return
+        if a == 0 and note.owed:
+            self.owe(part, kept)
         if evidence:
             if notes.looked(note, a):
                 self.look(part, out, kept)
@@ -475,6 +478,15 @@ class Notes:
         stays = before is not None and after is not None and before.state == pool.OPEN and after.tier == before.tier
         if after is not None and after.state == pool.OPEN and not stays:
             known.tallies[after.tier].notes += 1
+        self.owe(part, kept)
+
+    def owe(self, part: Part, kept: Kept) -> None:
+        """What is overdue of the note's promise, into the partition's totals."""
+        note, known = kept.note, part.shared
+        owed = notes.owed_of(note, self.rules, part.now)
+        if owed != note.owed:
+            known.tallies[0].owed += owed - note.owed
+            note.owed, known.tallies_dirty = owed, True
 
     def set_timer(self, part: Part, out: Out, kept: Kept) -> None:
         """One timer a note: the window of its tier, or the end of an unknown note's time."""
@@ -482,8 +494,8 @@ class Notes:
         if note.status == UNKNOWN:
             deadline = note.since + self.unknown_ms if note.since else 0
         elif note.pool is not None and notes.wants(note):
-            deadline = pool.next_deadline(note.pool) or 0
-            if deadline <= part.now:  # its life is over: nothing is decided any more
+            deadline = notes.deadline_of(note, self.rules, part.now)
+            if deadline <= part.now:  # looked at already, and nothing came of it
                 deadline = 0
         if deadline != note.timer:
             note.timer = deadline

@@ -63,7 +63,7 @@ def test_every_name_in_the_dashboard_is_a_metric_of_ours() -> None:
     known = {f.name for v in vars(metrics).values() if isinstance(v, MetricWrapperBase) for f in v.describe()}
     used = {re.sub("_(total|bucket|count)$", "", found) for _, expr in exprs() for found in re.findall(r"upwell_\w+", expr)}
     assert used <= known
-    unseen = {"upwell_build", "upwell_checkpoint_offset", "upwell_log_end_offset", "upwell_pool_promise_shortfall",
+    unseen = {"upwell_build", "upwell_checkpoint_offset", "upwell_log_end_offset",
               "upwell_feed_dropped", "upwell_feed_component_errors", "upwell_feed_state_age_seconds"}  # fmt: skip
     assert known - used <= unseen
 

@@ -170,7 +170,7 @@ def pools(api: Asker, *, as_json: bool, watch: bool) -> None:
 
 
 def pools_table(told: dict[str, Any]) -> Table:
-    names = ("tier", "quota", "notes", "exposures", "promoted", "held", "stopped")
+    names = ("tier", "quota", "notes", "exposures", "promoted", "held", "stopped", "owed")
     table = Table(*names, box=None, pad_edge=False)
     for tier in told["tiers"]:
         table.add_row(*("∞" if tier.get(name) is None else f"{tier[name]:,}" for name in names))

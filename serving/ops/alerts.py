@@ -117,13 +117,31 @@ def model(told: Told, bounds: Ops) -> Iterator[Wrong]:
         yield Wrong("UpwellModelOld", "model", (), f"the model last learned {age / 60:.0f} minutes ago", 0.0)
 
 
+def promise(told: Told, bounds: Ops) -> Iterator[Wrong]:
+    """Feeds have too few places for what pools promise."""
+    missing = told["promise_shortfall"]
+    if missing > bounds.overdue:
+        yield Wrong("UpwellPromise", "pools", (), f"{missing:,.0f} promised exposures are overdue: the feeds have too few places", 600.0)
+
+
 def parts(told: Told, bounds: Ops) -> Iterator[Wrong]:
     """What the API itself misses."""
     for reason in told["reasons"]:
         yield Wrong("UpwellDegraded", "top", (), reason, 0.0)
 
 
-RULES: tuple[Callable[[Told, Ops], Iterator[Wrong]], ...] = (parts, lag, fresh, unowned, unreadable, letters, dealt_with, feeds, model)
+RULES: tuple[Callable[[Told, Ops], Iterator[Wrong]], ...] = (
+    parts,
+    lag,
+    fresh,
+    unowned,
+    unreadable,
+    letters,
+    dealt_with,
+    promise,
+    feeds,
+    model,
+)
 
 
 class Lasting:

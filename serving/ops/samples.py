@@ -21,7 +21,6 @@ WANTED = (
     "upwell_frame_seconds_bucket",
     "upwell_event_to_state_seconds_bucket",
     "upwell_pool_moves_total",
-    "upwell_pool_promise_shortfall",
     "upwell_model_logloss",
     "upwell_model_age_seconds",
     "upwell_model_examples_total",
@@ -32,7 +31,7 @@ WANTED = (
 )
 """Of a worker. Lag is not among them: the API measures it itself, so that it is there when no worker is."""
 
-GAUGES = frozenset({"upwell_pool_promise_shortfall", "upwell_model_logloss", "upwell_model_age_seconds"})
+GAUGES = frozenset({"upwell_model_logloss", "upwell_model_age_seconds"})
 
 
 def parsed(text: str) -> dict[Series, float]:

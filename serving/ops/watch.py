@@ -21,7 +21,7 @@ from config.topics import STAGES, full, group
 from serving.ops import tables
 from serving.ops.alerts import RULES, Lasting
 from serving.ops.hour import Hour
-from serving.ops.samples import GAUGES, Samples, by_label, fetched, own, quantile
+from serving.ops.samples import GAUGES, Samples, fetched, own, quantile
 from serving.ops.tally import Tally
 from serving.problems import Problem
 from serving.response import iso
@@ -94,6 +94,7 @@ class Watch:
                 self.pools = await totals(service)
                 for row in self.pools:
                     metrics.POOL_NOTES.labels(str(row["tier"])).set(row["notes"])
+                metrics.POOL_SHORTFALL.set(sum(row["owed"] for row in self.pools))
 
     async def scrape(self, now: float) -> None:
         """What the living workers' metrics say, all at once."""
@@ -142,9 +143,7 @@ class Watch:
             "event_to_state": to_state,
             "pools": self.pools,
             "moves": tables.moves(total, lately, seconds),
-            "promise_shortfall": tables.rounded(
-                sum(v for g in self.gauges.values() for v in by_label(g, "upwell_pool_promise_shortfall").values()), 1
-            ),
+            "promise_shortfall": sum(row["owed"] for row in self.pools),
             "model": tables.model(list(self.gauges.values()), lately, seconds),
             "faults": tables.faults(total, self.tally.since(now, 600.0)[0], lately, seconds),
             "feed": {"surfaces": surfaces, "degraded": tables.degraded(total, lately, seconds)},

@@ -125,5 +125,7 @@ INTERESTS = obj(
 )
 
 POOLS = obj(
-    tiers=listed(obj(tier=INTEGER, quota=INTEGER, notes=INTEGER, exposures=INTEGER, promoted=INTEGER, held=INTEGER, stopped=INTEGER))
+    tiers=listed(
+        obj(tier=INTEGER, quota=INTEGER, notes=INTEGER, exposures=INTEGER, promoted=INTEGER, held=INTEGER, stopped=INTEGER, owed=INTEGER)
+    )
 )

@@ -187,7 +187,7 @@ function rest(told) {
   $("shortfall").textContent = told.promise_shortfall ? `${number(told.promise_shortfall)} promised exposures are overdue` : "";
   table("pools", [
     ["Tier", (r) => `${r.tier} ${r.name ?? ""}`], ["Quota", (r) => number(r.quota), "n"], ["Notes now", (r) => number(r.notes), "n"], ["Exposures", (r) => number(r.exposures), "n"],
-    ["Promoted", (r) => number(r.promoted), "n"], ["Held", (r) => number(r.held), "n"], ["Stopped", (r) => number(r.stopped), "n"],
+    ["Promoted", (r) => number(r.promoted), "n"], ["Held", (r) => number(r.held), "n"], ["Stopped", (r) => number(r.stopped), "n"], ["Overdue", (r) => number(r.owed), "n"],
   ], told.pools, { none: "No notes yet." });
 
   const { age_s, examples_rate, loss } = told.model;

@@ -88,14 +88,82 @@ def test_the_good_rise_and_the_hopeless_stop() -> None:
     assert bad.state.state != pool.OPEN
 
 
-def test_a_stopped_note_comes_back_upon_late_evidence() -> None:
-    """A comment storm or a search wave after the end; not in a note's whole life, though."""
+def test_a_stopped_note_comes_back_upon_late_evidence_at_any_age() -> None:
+    """A comment storm or a search wave after the end: old notes fade in the order, they do not end."""
     stopped = decide(enter(T0, RULES), evidence(BASE, 0.0), BARS, RULES, T0 + HOUR)
     assert stopped is not None
-    late = decide(stopped.state, evidence(3.0 * BASE, 6.0), BARS, RULES, T0 + 90 * HOUR)
+    for hours in (90, 5_000):
+        late = decide(stopped.state, evidence(3.0 * BASE, 6.0), BARS, RULES, T0 + hours * HOUR)
+        assert late is not None
+        assert (late.verdict, late.target, late.state.state) == ("reopened", 1, pool.OPEN)
+    best = assess(evidence(3.0 * BASE, 6.0), BARS, RULES.worth)
+    young = enter(T0 + 5_000 * HOUR, RULES)
+    assert score(late.state, best, RULES) < score(young, assess(evidence(0.0, 0.0), BARS, RULES.worth), RULES)
+
+
+def test_a_window_that_ended_is_not_reopened_by_the_evidence_it_ended_with() -> None:
+    """A good note that was not shown enough expires; only evidence that halves the doubt it left with brings it back."""
+    tier = RULES.tiers[1]
+    place = PoolState(1, pool.OPEN, T0, T0, T0 + int(tier.window_hours * HOUR), float(BASE), float(BASE))
+    found = next(
+        e for e in (evidence(BASE + 50.0, t / 20.0) for t in range(20, 80)) if assess(e, BARS, RULES.worth).above(BARS.cuts[1]) > 0.6
+    )
+    ended = decide(place, found, BARS, RULES, place.deadline)
+    assert ended is not None
+    assert ended.verdict == "expired"
+    assert ended.state.stood == pytest.approx(ended.probability)
+    again = place.deadline + HOUR
+    more = msgspec.structs.replace(found, exposures=found.exposures + 1.0)
+    for same in (found, more):
+        assert decide(ended.state, same, BARS, RULES, again) is None
+    moves = [decide(ended.state, evidence(BASE + 50.0 + k, 1.0 + k / 20.0), BARS, RULES, again) for k in range(120)]
+    back = next(move for move in moves if move is not None)
+    assert back.verdict == "reopened"
+
+
+def test_a_base_that_is_short_keeps_its_exposures_and_is_judged_when_it_is_complete() -> None:
+    """Told once; owed on, behind those whose window still runs; complete after days, decided as any other."""
+    place, window = enter(T0, RULES), int(RULES.tiers[0].window_hours) * HOUR
+    told = decide(place, evidence(60.0, 1.0), BARS, RULES, T0 + window)
+    assert told is not None
+    assert told.verdict == "short"
+    assert pool.short(told.state, RULES)
+    assert decide(told.state, evidence(60.0, 1.0), BARS, RULES, T0 + 5 * window) is None
+    assert need(told.state, 60.0, RULES, T0 + 5 * window).due == BASE - 60.0
+    assert pool.queue(told.state, 60.0, RULES) < pool.queue(enter(T0 + window, RULES), 0.0, RULES)
+    done = decide(told.state, evidence(BASE, 6.0), BARS, RULES, T0 + 5 * window)
+    assert done is not None
+    assert (done.verdict, done.target) == ("promoted", 1)
+
+
+def test_what_is_still_missing_of_a_promise_after_its_life_is_owed_no_longer() -> None:
+    """Where a hundred people do not exist, a hundred exposures cannot be owed for ever."""
+    place, end = enter(T0, RULES), T0 + int(RULES.life_hours * HOUR)
+    late = decide(place, evidence(60.0, 1.0), BARS, RULES, T0 + 30 * HOUR)
     assert late is not None
-    assert (late.verdict, late.target, late.state.state) == ("reopened", 1, pool.OPEN)
-    assert decide(stopped.state, evidence(3.0 * BASE, 6.0), BARS, RULES, T0 + 5_000 * HOUR) is None
+    assert next_deadline(late.state) == end
+    gone = decide(late.state, evidence(60.0, 1.0), BARS, RULES, end)
+    assert gone is not None
+    assert gone.verdict == "expired"
+    assert need(gone.state, 60.0, RULES, end) == pool.NOTHING
+    assert pool.owed(gone.state, 60.0, RULES, end) == 0.0
+
+
+def test_the_base_list_stands_in_the_order_in_which_exposures_are_due() -> None:
+    """An exposure more is later due by its part of the pace; an hour older is an hour earlier; the newest of those who were short is first."""
+    one, older = enter(T0, RULES), enter(T0 - HOUR, RULES)
+    assert pool.queue(older, 10.0, RULES) - pool.queue(one, 10.0, RULES) == pytest.approx(1.0)
+    assert pool.queue(one, 10.0, RULES) - pool.queue(one, 11.0, RULES) == pytest.approx(RULES.deliver_hours / BASE)
+    late = [decide(enter(T0 - age * HOUR, RULES), evidence(9.0, 1.0), BARS, RULES, T0) for age in (30, 40)]
+    newer, elder = (pool.queue(move.state, 9.0, RULES) for move in late if move is not None)
+    assert elder < newer < pool.queue(one, float(BASE), RULES)
+
+
+def test_overdue_is_what_a_base_misses_once_it_was_to_be_delivered() -> None:
+    """Hours before the window ends; nothing before, nothing of a complete base."""
+    place, due = enter(T0, RULES), T0 + int(RULES.deliver_hours * HOUR)
+    assert [pool.owed(place, 60.0, RULES, now) for now in (due - 1, due)] == [0.0, BASE - 60.0]
+    assert pool.owed(place, BASE + 1.0, RULES, due) == 0.0
 
 
 def test_a_tier_ends_with_its_quota_or_its_window() -> None:
@@ -191,7 +259,7 @@ def test_scores_fade_by_half_life_without_a_sweep() -> None:
         ("tiers.1.stop", 0.9, r"pool.tiers\[1\].stop"),
         ("tiers.1.pace", 0.5, r"pool.tiers\[1\].pace"),
         ("deliver_hours", 25.0, "pool.deliver_hours"),
-        ("life_hours", 30.0, "pool.life_hours"),
+        ("life_hours", 24.0, "pool.life_hours"),
         ("half_life_hours", 0.0, "pool.half_life_hours"),
         ("weights.like", -1.0, "pool.weights"),
         ("weights.likes", 1.0, "pool.weights"),

@@ -223,6 +223,31 @@ def test_a_window_that_ends_is_a_timer() -> None:
     assert loop.transitions()[1]["at"] == START + 24 * HOUR
 
 
+def test_what_is_overdue_stands_in_the_totals_until_it_is_shown_or_the_note_is_gone() -> None:
+    """From the hour at which the base was to be delivered; each exposure takes one off, review and deletion take all, release brings it back."""
+    loop, base = Loop(), DEFAULTS.pool.tiers[0].quota
+    loop.publish("n1", **FIELDS)
+    loop.publish("n2", **FIELDS)
+
+    def owed() -> int:
+        return int(loop.notes.shared.tallies[0].owed)
+
+    loop.act("impression", "n1", times=10, rates=AVERAGE)
+    assert owed() == 0
+    loop.pass_time(int(DEFAULTS.pool.deliver_hours * HOUR))
+    assert owed() == 2 * base - 10
+    loop.act("impression", "n1", times=7, rates=AVERAGE)
+    assert owed() == 2 * base - 17
+    loop.change("n2", status="under_review")
+    assert owed() == base - 17
+    loop.change("n2", status="published")
+    loop.pass_time(24 * HOUR)
+    assert owed() == 2 * base - 17
+    loop.change("n2", deleted=True)
+    loop.act("impression", "n1", times=base - 17, rates=AVERAGE)
+    assert owed() == 0
+
+
 def test_a_tiers_end_teaches_its_channel_and_bars_come_back() -> None:
     """Evidence goes to the channel, its prefixes and all notes; bars return to the notes stage, at most once a minute a channel."""
     loop = Loop(check=False)

@@ -27,6 +27,7 @@ def told(*partitions: dict[str, Any], **more: Any) -> dict[str, Any]:
         "feed": {"surfaces": [{"surface": "feed", "count": 1000, "p50": 0.002, "p99": 0.01}], "degraded": []},
         "http": [{"route": "/v1/events", "status": 202, "rate": 10.0}],
         "model": {"age_s": 3.0},
+        "promise_shortfall": 0,
         "workers": [{"id": "w", "alive": True, "wrong": None}],
     }
     return well | more
@@ -62,6 +63,7 @@ def test_each_fault_turns_its_own_part_red() -> None:
     assert names(told(feed=ill)) == ["UpwellFeedDegraded"]
     assert names(told(http=[{"route": "/", "status": 200, "rate": 1.0}, {"route": "/", "status": 500, "rate": 1.0}])) == ["UpwellErrors"]
     assert names(told(model={"age_s": BOUNDS.model_age_s + 1})) == ["UpwellModelOld"]
+    assert names(told(promise_shortfall=1)) == ["UpwellPromise"]
     assert names(told(reasons=["store: away"])) == ["UpwellDegraded"]
 
 
