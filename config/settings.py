@@ -386,8 +386,9 @@ def parse(values: Mapping[str, Any], section: str, field: str, text: str) -> Any
         raise SettingsError(f"setting {section}.{field} wants true or false, got {text!r}")
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        raise SettingsError(f"setting {section}.{field} wants {type(default).__name__}, got {text!r}") from None
+    except (msgspec.DecodeError, RecursionError):
+        got = "something else" if field in SECRET else repr(text[:100])
+        raise SettingsError(f"setting {section}.{field} wants {type(default).__name__}, got {got}") from None
 
 
 def digest(*sections: Section) -> str:
