@@ -270,6 +270,9 @@ def simulate(
     seeds: Annotated[int, Option(min=1, help="Worlds drawn from it.")] = 10,
     policy: Annotated[str, Option(help="Only this one; default: the usual rules and upwell.")] = "",
     plot: Annotated[Path | None, Option(help="Write exposures over time of the best, median and worst notes (SVG).")] = None,
+    live: Annotated[bool, Option("--live", help="In a system that is started for it: broker, store, worker, two APIs.")] = False,
+    notes: Annotated[int, Option(min=20, help="With --live: so many notes, and exposures in proportion.")] = 500,
+    kill: Annotated[int, Option(help="With --live: kill -9 the worker in this hour of the world; -1: never.")] = -1,
     as_json: Json = False,
 ) -> None:
     """The pool policy in a world of notes whose quality is hidden from it, beside the usual rules.
@@ -278,7 +281,7 @@ def simulate(
     """
     from tools import simulate as simulation
 
-    simulation.command(world, seeds, policy, as_json, plot)
+    simulation.command(world, seeds, policy, as_json, plot, live, notes, kill)
 
 
 @app.command("eval")

@@ -154,6 +154,7 @@ class Feed(Section, frozen=True):
     nearby_places: int
     pool_share: float
     pool_temperature: float
+    pool_match: float
     pool_ahead: float
     pool_stale_s: float
     passed: int

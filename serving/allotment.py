@@ -3,10 +3,11 @@
     need      as `models.pool.need`, from the records as arrays: due to the promise, of use to the tier; what is under way counts as shown
     open      wants exposures, has quota left, and this process holds no more of it unseen than its share
     draw      a place is the promise's with probability `base_share` (while anybody is due), else it goes by score:
-                  promise   weight = (due / base) x e^(match / T)            whoever is behind, in equal parts
-                  score     weight = (value x boost x fade x e^match)^(1 / T)      the best, up to what each wants
+                  promise   weight = (due / base) x pull                         whoever is behind, in equal parts
+                  score     weight = (value x boost x fade)^(1 / T) x pull       the best, up to what each wants
 
-`match` is the part of the ranker's score that is this user's taste in the note. Weights are never zero, so a note also meets strangers.
+`pull` = e^(feed.pool_match x match), where match is the part of the ranker's score that is this user's taste in the note. Weights are never
+zero, so a note also meets strangers.
 The logged propensity is the probability of the draw, over both kinds of place, given those before it.
 """
 
@@ -18,12 +19,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from config.records import SOURCES
+from config.records import SLOTS, SOURCES
 from config.settings import Feed, Pool
-from serving.stages import Candidates, Mask, Query, Scored
+from serving.stages import Candidates, Mask, Placed, Query, Scored
 from serving.underway import Underway
 from store.layout import POOL_STATES
 
+POOL = SLOTS.index("pool")
 RUNNING = POOL_STATES.index("running")
 FROM_POOL = np.uint8(1 << SOURCES.index("pool"))
 HOUR = 3_600_000.0
@@ -62,15 +64,15 @@ class Ladder:
         want = np.maximum(due, np.minimum(size, self.pace[tier] * hours) - shown)
         return Wants(due, want, np.where(first, np.maximum(size, 1.0), 1.0))
 
-    def open(self, notes: npt.NDArray[np.void], own: npt.NDArray[np.int64], wants: Wants) -> Mask:
-        """Notes that may be given a place of the pools' now."""
+    def open(self, notes: npt.NDArray[np.void], own: npt.NDArray[np.int64], given: npt.NDArray[np.int64], wants: Wants) -> Mask:
+        """Notes that may be given a place of the pools' now. `given`: those of `own` in such places."""
         tier = np.clip(notes["tier"], 0, self.quota.size - 1)
         left = notes["quota"].astype(np.int64) - notes["served"].astype(np.int64) - own
-        may: Mask = (wants.want > 0.0) & (left > 0) & (own < self.ahead[tier])
+        may: Mask = (wants.want > 0.0) & (left > 0) & (given < self.ahead[tier])
         return may
 
     def draw(
-        self, due: Column, score: Column, match: Column, count: int, temperature: float, rng: np.random.Generator
+        self, due: Column, score: Column, pull: Column, count: int, temperature: float, rng: np.random.Generator
     ) -> list[tuple[int, float]]:
         """Up to `count` of the notes, without replacement, each with its propensity.
 
@@ -78,12 +80,11 @@ class Ladder:
         ----------
         due
             share of the base that is due, 0 for notes that are owed nothing now
-        score, match
-            logs: `models.pool.score`, and the user's taste
+        score, pull
+            logs: `models.pool.score`, and how hard the user's taste pulls
         """
-        heat = max(temperature, 1e-3)
-        promised = due * np.exp(np.clip((match - match.max()) / heat, -30.0, 0.0))
-        utility = (match + score) / heat
+        promised = due * np.exp(np.clip(pull - pull.max(), -30.0, 0.0))
+        utility = score / max(temperature, 1e-3) + pull
         best = np.exp(np.clip(utility - utility.max(), -30.0, 0.0))
         drawn: list[tuple[int, float]] = []
         for luck in rng.random(min(count, score.size)).tolist():
@@ -104,7 +105,7 @@ class Allotment:
     """The ladder, and what this process knows of its own servings."""
 
     def __init__(self, pool: Pool, feed: Feed, underway: Underway) -> None:
-        self.ladder, self.underway, self.temperature = Ladder(pool, feed.pool_ahead), underway, feed.pool_temperature
+        self.ladder, self.underway, self.rules = Ladder(pool, feed.pool_ahead), underway, feed
 
     def draw(
         self,
@@ -122,18 +123,17 @@ class Allotment:
         if not rows.size:
             return []
         hashes, running = candidates.hashes[rows], notes[rows]
-        own = self.underway.own(hashes)
+        own, given = self.underway.own(hashes)
         wants = self.ladder.wants(running, own, now)
-        may = self.ladder.open(running, own, wants) & self.underway.stands(hashes)
+        may = self.ladder.open(running, own, given, wants) & self.underway.stands(hashes)
         rows = rows[may]
         if not rows.size:
             return []
-        due = (wants.due / wants.base)[may]
-        drawn = self.ladder.draw(
-            due, notes["score"][rows].astype(np.float64), scored.own[rows].astype(np.float64), count, self.temperature, rng
-        )
+        score = notes["score"][rows].astype(np.float64)
+        pull = self.rules.pool_match * scored.own[rows].astype(np.float64)
+        drawn = self.ladder.draw((wants.due / wants.base)[may], score, pull, count, self.rules.pool_temperature, rng)
         return [(int(rows[at]), propensity) for at, propensity in drawn]
 
-    def hold(self, seed: int, candidates: Candidates, notes: npt.NDArray[np.void], rows: Sequence[int], now: float) -> None:
+    def hold(self, seed: int, candidates: Candidates, notes: npt.NDArray[np.void], placed: Sequence[Placed], now: float) -> None:
         """A page was decided: whatever on it runs in a tier is under way, in whichever place it stands. `now`: the wall's clock, s."""
-        self.underway.hold(seed, [int(candidates.hashes[row]) for row in rows if notes["pool"][row] == RUNNING], now)
+        self.underway.hold(seed, [(int(candidates.hashes[p.row]), p.slot == POOL) for p in placed if notes["pool"][p.row] == RUNNING], now)

@@ -239,7 +239,7 @@ class Feed:
         pools = self.allotment if pipeline.pools else None
         placed, order = place(query, candidates, notes, scored, self.rules, rng, pools, viewer.now)
         if query.user_id:  # what is shown to nobody is no slate
-            self.allotment.hold(query.seed, candidates, notes, [p.row for p in placed], self.clock.wall())
+            self.allotment.hold(query.seed, candidates, notes, placed, self.clock.wall())
         passed = passed_over(order, placed, self.rules.passed, AMONG, rng)
         return Page(query, viewer, candidates, notes, scored, pipeline.scorer, placed, passed)
 

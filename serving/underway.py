@@ -3,9 +3,12 @@
 A served note stands in its record (`served`) only after the slate has passed `by-user`, the users stage, `by-note` and the notes stage.
 Until then each API process counts its own servings, note by note. A serving ends being counted when the partition of the note has applied
 what the user's partition told from the slate's offset on: its marks say so exactly, at whatever speed the stages run, and whoever was killed.
-A process knows nothing of the others' servings, so it may hold only a share of a quota (`feed.pool_ahead`): with P processes
+A process knows nothing of the others' servings, so of places given to pools it may hold only a share of a quota (`feed.pool_ahead`): with P
+processes
 
     overshoot <= (P - 1) x share x quota          whatever the delay, since a process stops at `left in the state - its own`.
+
+What a note earns by its rank counts as its own serving too, but not towards that share: nobody gave it.
 
     decided ──► held ──► acknowledged at an offset ──► in the state ──► forgotten
                   │ no slate was handed over: never shown
@@ -27,6 +30,9 @@ from serving.clock import partition_state
 from serving.producer import Ack
 from serving.stages import Hashes
 
+Notes = Sequence[tuple[int, bool]]
+"""Hashes of notes, and whether each stands in a place reserved for pools"""
+
 
 class Serving(NamedTuple):
     """A slate's notes that run in pools and lie in one partition of the notes stage."""
@@ -35,7 +41,7 @@ class Serving(NamedTuple):
     """wall clock, s"""
     offset: int
     """of the slate in its partition of by-user; NOWHERE when it was not acknowledged"""
-    notes: Sequence[int]
+    notes: Notes
 
 
 NOWHERE = -1
@@ -58,11 +64,13 @@ class Underway:
         self.unknown_s = 2.0 * (settings.feed.timeout_s + settings.api.produce_timeout_s)
         self.topic = f"/{full(settings.kafka.prefix, 'by-user')}"
         self.counts: Counter[int] = Counter()
-        self.held: dict[int, tuple[float, Sequence[int]]] = {}
+        self.given: Counter[int] = Counter()
+        """of them in places reserved for pools"""
+        self.held: dict[int, tuple[float, Notes]] = {}
         """by the seed of the request: decided, not acknowledged yet"""
         self.waiting: dict[tuple[int, int], list[Serving]] = {}
         """by partitions of by-user and of the notes stage"""
-        self.shown: list[tuple[float, Sequence[int]]] = []
+        self.shown: list[tuple[float, Notes]] = []
         """in the state since"""
         self.partitions = 1
         self.stalled: frozenset[int] = frozenset()
@@ -71,11 +79,11 @@ class Underway:
     # ------------------------------------------------------------------------------------------------------------- serving
 
     def own(self, hashes: Hashes) -> npt.NDArray[np.int64]:
-        """Servings of each note that the state may not show."""
+        """Servings of each note that the state may not show: in all, and in places reserved for pools. [2, n]"""
         if not self.counts:
-            return np.zeros(hashes.size, np.int64)
-        count = self.counts.get
-        return np.array([count(h, 0) for h in hashes.tolist()], np.int64)
+            return np.zeros((2, hashes.size), np.int64)
+        count, given, listed = self.counts.get, self.given.get, hashes.tolist()
+        return np.array([[count(h, 0) for h in listed], [given(h, 0) for h in listed]], np.int64)
 
     def stands(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         """Notes whose partition is not stalled."""
@@ -83,11 +91,12 @@ class Underway:
             return np.ones(hashes.size, np.bool_)
         return ~np.isin(hashes % np.uint64(self.partitions), np.array(sorted(self.stalled), np.uint64))
 
-    def hold(self, seed: int, notes: Sequence[int], now: float) -> None:
+    def hold(self, seed: int, notes: Notes, now: float) -> None:
         """A feed was decided: from now on its notes count."""
         if notes:
             self.held[seed] = now, notes
-            self.counts.update(notes)
+            self.counts.update([h for h, _ in notes])
+            self.given.update([h for h, pooled in notes if pooled])
 
     def release(self, seed: int) -> None:
         """The feed is not shown, or is decided again."""
@@ -101,9 +110,9 @@ class Underway:
             if not notes:
                 return
             offset, source = (NOWHERE, NOWHERE) if ack is None else (ack.offset, ack.partition)
-            by_partition: dict[int, list[int]] = {}
-            for h in notes:
-                by_partition.setdefault(h % self.partitions, []).append(h)
+            by_partition: dict[int, list[tuple[int, bool]]] = {}
+            for note in notes:
+                by_partition.setdefault(note[0] % self.partitions, []).append(note)
             for partition, theirs in by_partition.items():
                 self.waiting.setdefault((source, partition), []).append(Serving(at, offset, theirs))
 
@@ -146,10 +155,16 @@ class Underway:
                 reached[int(source)] = max(mark[0], reached.get(int(source), 0))
         return reached
 
-    def forget(self, notes: Sequence[int]) -> None:
-        counts = self.counts
-        for h in notes:
-            if counts[h] > 1:
-                counts[h] -= 1
-            else:
-                del counts[h]
+    def forget(self, notes: Notes) -> None:
+        for h, pooled in notes:
+            less(self.counts, h)
+            if pooled:
+                less(self.given, h)
+
+
+def less(counts: Counter[int], h: int) -> None:
+    """One less; what is zero is not there, so that counters stay as small as what is under way."""
+    if counts[h] > 1:
+        counts[h] -= 1
+    else:
+        del counts[h]

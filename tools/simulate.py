@@ -17,6 +17,7 @@ import typer
 from config import settings
 from models import pool
 from models.pool import Rules
+from tools import simulate_live
 from tools.mistake import Mistake
 from tools.worlds import plot, usual, world
 from tools.worlds.upwell import Ladder
@@ -31,6 +32,8 @@ FIGURES = (
     "base_within_24",
     "capacity_used",
 )
+LIVE = ("overshoot_most", "overshoot_mean", "feeds_per_second", "counters_wrong")
+"""what only a running system has: beyond quotas, at most and on average; notes whose counters are not what people did"""
 NEVER = 99.0
 """stands for a note that never got there, in means of medians"""
 
@@ -82,6 +85,16 @@ def simulate(
     ]
 
 
+def lived(world_path: str | Path, seeds: int, notes: int, kill: int | None = None) -> list[Result]:
+    """The production policy in production's own processes: one result a seed, each in a system of its own."""
+    spec = read(world_path)
+    small = simulate_live.smaller(spec, min(notes, spec.notes))
+    return [
+        {"world": spec.name, "policy": "upwell, live", "seeds": 1, "seed": seed} | simulate_live.simulate(small, seed, kill)
+        for seed in range(seeds)
+    ]
+
+
 def one(job: tuple[world.Spec, int, str, Rules, usual.Known | None]) -> dict[str, float]:
     """One policy, one seed."""
     spec, seed, name, made, known = job
@@ -105,11 +118,11 @@ def configured() -> Rules:
     return pool.configured(settings.load())
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[Result], figures: Sequence[str] = FIGURES) -> str:
     """For people: one line a policy."""
     wide = max(len(name) for name in POLICIES) + 2
-    head = f"{results[0]['world']}, {results[0]['seeds']} seeds".ljust(wide) + "  ".join(FIGURES)
-    rows = [r["policy"].ljust(wide) + "  ".join(f"{r[name]:.3f}".rjust(len(name)) for name in FIGURES) for r in results]
+    head = f"{results[0]['world']}, {results[0]['seeds']} seeds".ljust(wide) + "  ".join(figures)
+    rows = [r["policy"].ljust(wide) + "  ".join(f"{r[name]:.3f}".rjust(len(name)) for name in figures) for r in results]
     return "\n".join([head, *rows])
 
 
@@ -126,11 +139,20 @@ def command(
     policy: Annotated[str, typer.Option(help="Only this one; default: the usual rules and upwell.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per policy and line.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Write exposures over time of the best, median and worst notes (SVG).")] = None,
+    live: Annotated[bool, typer.Option("--live", help="In a system that is started for it: broker, store, worker, two APIs.")] = False,
+    notes: Annotated[int, typer.Option(min=20, help="With --live: so many notes, and exposures in proportion.")] = 500,
+    kill: Annotated[int, typer.Option(help="With --live: kill -9 the worker in this hour of the world; -1: never.")] = -1,
 ) -> None:
     """The pool policy in a world of notes whose quality is hidden from it, beside the usual rules.
 
     Example: upwell simulate --world tools/worlds/high.json --seeds 10
     """
+    if live:
+        if policy not in ("", "upwell") or plot is not None:
+            raise Mistake("--live runs the production policy, and draws nothing")
+        results = lived(world, seeds, notes, kill if kill >= 0 else None)
+        print("\n".join(json.dumps(result) for result in results) if as_json else table(results, (*FIGURES, *LIVE)))
+        return
     results = simulate(world, seeds, policy or None)
     print("\n".join(json.dumps(result) for result in results) if as_json else table(results))
     if plot is not None:

@@ -65,10 +65,10 @@ def test_needs_as_columns_are_the_needs_of_the_policy(tier: int, used: int, flyi
 
 def test_propensities_are_what_redrawing_shows() -> None:
     """Over both kinds of place: the first draw's logged propensity is the frequency with which that note is drawn first."""
-    due, score, match = np.array([0.5, 0.1, 0.0, 0.0, 0.3]), np.linspace(-1, 1, 5), np.array([0.0, 1.0, -1.0, 0.5, 0.0])
+    due, score, pull = np.array([0.5, 0.1, 0.0, 0.0, 0.3]), np.linspace(-1, 1, 5), np.array([0.0, 1.0, -1.0, 0.5, 0.0])
     made, firsts, logged, draws = ladder(), np.zeros(5), np.zeros(5), 20_000
     for seed in range(draws):
-        (at, propensity), *_ = made.draw(due, score, match, 3, 1.0, np.random.Generator(np.random.PCG64(seed)))
+        (at, propensity), *_ = made.draw(due, score, pull, 3, 1.0, np.random.Generator(np.random.PCG64(seed)))
         firsts[at] += 1
         logged[at] = propensity
     error = np.sqrt(logged * (1 - logged) / draws)
@@ -81,18 +81,18 @@ def test_propensities_are_what_redrawing_shows() -> None:
 def test_nobody_is_drawn_twice_and_every_place_is_filled_while_anybody_is_left(n: int, count: int, heat: float, seed: int) -> None:
     """Propensities are probabilities, however hard the weights lean."""
     rng = np.random.default_rng(seed)
-    due, score, match = np.maximum(0.0, rng.normal(size=n)), 30 * rng.normal(size=n), 10 * rng.normal(size=n)
-    drawn = ladder().draw(due, score, match, count, heat, rng)
+    due, score, pull = np.maximum(0.0, rng.normal(size=n)), 30 * rng.normal(size=n), 10 * rng.normal(size=n)
+    drawn = ladder().draw(due, score, pull, count, heat, rng)
     assert len({at for at, _ in drawn}) == len(drawn) == min(n, count)
     assert all(0.0 < propensity <= 1.0 for _, propensity in drawn)
 
 
 def test_the_promise_takes_its_share_and_no_more() -> None:
     """While anybody is due, `base_share` of the places go by what is due, the rest by score; when nobody is, all go by score."""
-    due, score, match = np.array([0.5, 0.5, 0.0]), np.array([-20.0, -20.0, 20.0]), np.zeros(3)
-    firsts = [ladder(0.8).draw(due, score, match, 1, 0.5, np.random.default_rng(seed))[0][0] for seed in range(4_000)]
+    due, score, pull = np.array([0.5, 0.5, 0.0]), np.array([-20.0, -20.0, 20.0]), np.zeros(3)
+    firsts = [ladder(0.8).draw(due, score, pull, 1, 0.5, np.random.default_rng(seed))[0][0] for seed in range(4_000)]
     assert np.bincount(firsts, minlength=3) / 4_000 == pytest.approx([0.4, 0.4, 0.2], abs=0.04)
-    alone = [ladder(0.8).draw(np.zeros(3), score, match, 1, 0.5, np.random.default_rng(seed))[0][0] for seed in range(50)]
+    alone = [ladder(0.8).draw(np.zeros(3), score, pull, 1, 0.5, np.random.default_rng(seed))[0][0] for seed in range(50)]
     assert set(alone) == {2}
 
 
@@ -139,7 +139,7 @@ def test_what_may_not_be_given_now_is_not_drawn(why: str) -> None:
         notes["pool"] = 0
     elif why == "own servings":
         for seed in (2, 3):
-            underway.hold(seed, list(range(6)), 0.0)
+            underway.hold(seed, [(h, True) for h in range(6)], 0.0)
     elif why == "pace":
         notes["tier"], notes["quota"], notes["served"] = 4, MADE.tiers[4].quota, MADE.tiers[4].pace
     elif why == "stalled":

@@ -12,6 +12,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from models.pool import Need
+from tests import parts
 from tools import simulate
 from tools.mistake import Mistake
 from tools.worlds import upwell, usual
@@ -88,6 +89,34 @@ def test_a_run_can_be_repeated() -> None:
     rules = simulate.configured()
     # As text: a small world may have no note whose day is over, and what is not a number equals nothing.
     assert str(upwell.Ladder(World(SMALL, 2), rules).run()) == str(upwell.Ladder(World(SMALL, 2), rules).run())
+
+
+def test_people_met_one_by_one_are_the_people_of_an_hour() -> None:
+    """What `--live` asks of the world one exposure at a time has the rates of what the simulation draws by the hour."""
+    spec = msgspec.structs.replace(read(WORLDS / "low.json"), notes=1, arrival_rounds=1, exposures_per_round=40_000)
+    hour, one_by_one = World(spec, 3), World(spec, 3)
+    hour.step(np.array([40_000.0]), 100)
+    told = [one_by_one.meet(0) for _ in range(40_000)]
+    one_by_one.turn(100)
+    assert one_by_one.exposures[0] == hour.exposures[0]
+    for name, counts in (("click", (hour.clicks[0], one_by_one.clicks[0])), ("like", (hour.actions[0, 0], one_by_one.actions[0, 0]))):
+        assert abs(counts[0] - counts[1]) < 5.0 * np.sqrt(sum(counts)), name
+        assert sum(name in did for did in told) == counts[1]
+    assert (one_by_one.based[0], one_by_one.round) == (hour.based[0], 1)
+    assert all(did[0] == "click" for did in told if did)
+
+
+def test_live_is_the_same_world_in_production_processes(tmp_path: Path) -> None:
+    """Broker, store, worker and two APIs: people's counters arrive exactly, quotas are kept, and the figures are those of the simulation."""
+    parts.need(lambda: (parts.broker_program(), parts.store_program()))
+    world = tmp_path / "small.json"
+    spec = msgspec.structs.replace(read(WORLDS / "low.json"), notes=24, rounds=3, arrival_rounds=2, exposures_per_round=1_200)
+    world.write_bytes(msgspec.json.encode(spec))
+    (found,) = simulate.lived(world, 1, 24)
+    assert set(simulate.FIGURES) | set(simulate.LIVE) < set(found)
+    assert found["counters_wrong"] == 0
+    assert found["overshoot_most"] <= 0.05
+    assert found["capacity_used"] > 0.3
 
 
 def test_an_allocation_beyond_capacity_is_refused() -> None:

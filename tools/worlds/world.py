@@ -97,6 +97,23 @@ class World:
         self.expected += shown[:, None] * self.average_click * sigmoid(self.means + warm)
         self.clicks += clicks
         self.exposures += shown
+        self.turn(base)
+
+    def meet(self, note: int) -> list[str]:
+        """One exposure, and what the person does, in order: the same odds as those of `step`. The hour does not end by it."""
+        warm = self.warmth[note] * SPREADS / (SPREADS + self.exposures[note])
+        self.exposures[note] += 1.0
+        self.expected[note] += self.average_click * sigmoid(self.means + warm)
+        if self.luck.random() >= self.click[note]:
+            return []
+        self.clicks[note] += 1.0
+        did = self.luck.random(len(WEIGHTS)) < sigmoid(self.odds[note] + warm)
+        self.actions[note] += did
+        acted = [name for name, done in zip(self.spec.actions, did.tolist(), strict=True) if done]
+        return ["click", *acted] if self.spec.click else acted
+
+    def turn(self, base: int) -> None:
+        """The hour is over."""
         for mark, when in ((base, self.based), (MARK, self.found)):
             when[(self.exposures >= mark) & np.isinf(when)] = self.round
         self.story.append(self.exposures.copy())
