@@ -108,7 +108,7 @@ def town(address: Api = "", seed: int = 7) -> None:
     """
     from tools.town import run
 
-    run(api_address(address), settings(local=True).api.keys, seed)
+    run(api_address(address), settings(local=True).api.key_for("produce", "read"), seed)
 
 
 # ------------------------------------------------------------------------------------------------------------- operations
@@ -400,7 +400,7 @@ def api_address(given: str) -> str:
 def ask(address: str) -> Any:
     from tools.people import Asker
 
-    return Asker(api_address(address), next(iter(settings().api.keys), ""))
+    return Asker(api_address(address), settings().api.key_for("read"))
 
 
 def fail(message: str) -> NoReturn:

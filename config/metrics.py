@@ -75,6 +75,9 @@ FEED_COMPONENT_ERRORS = Counter("upwell_feed_component_errors", "Errors of one s
 FEED_STATE_AGE = Gauge("upwell_feed_state_age_seconds", "Age of the state the last feed was decided on, against its stream's clock.")
 SLATES_LOST = Counter("upwell_slates_lost", "Slates the broker did not acknowledge: their feed was shown, and is not learned from.")
 HTTP_REQUESTS = Counter("upwell_http_requests", "Requests answered.", ("route", "status"))
+HTTP_SHED = Counter(
+    "upwell_http_shed", "Requests turned away with 503 since there was no room: reads, writes, bodies; and connections closed.", ("what",)
+)
 BUILD = Info("upwell_build", "What runs here.")
 
 

@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -176,11 +177,31 @@ class Feed(Section, frozen=True):
     value: dict[str, float]
 
 
+Role = Literal["produce", "read", "operate"]
+ROLES: tuple[Role, ...] = get_args(Role)
+"""What a key is good for: to send and to change, to ask, and to see how the system is."""
+
+
+class ApiKey(Section, frozen=True):
+    """A key with a name, which logs may tell."""
+
+    name: str
+    key: str
+    roles: tuple[Role, ...]
+
+
 class Api(Section, frozen=True):
     host: str
     port: int
-    keys: tuple[str, ...]
+    keys: tuple[str | ApiKey, ...]
+    origins: tuple[str, ...]
     body_bytes: int
+    bodies_bytes: int
+    request_s: float
+    connections: int
+    reads_at_once: int
+    writes_at_once: int
+    at_once_most: int
     produce_timeout_s: float
     slates_in_flight: int
     probe_s: float
@@ -188,6 +209,19 @@ class Api(Section, frozen=True):
     drain_s: float
     ops_page: bool
     demo_page: bool
+
+    def named_keys(self) -> tuple[ApiKey, ...]:
+        """All keys; one without a name is called by its place, and good for everything."""
+        return tuple(ApiKey(f"key{place}", given, ROLES) if isinstance(given, str) else given for place, given in enumerate(self.keys, 1))
+
+    def key_for(self, *roles: Role) -> str:
+        """What our own commands send as `X-API-Key`: the first key with these roles; empty without one."""
+        return next((key.key for key in self.named_keys() if set(roles) <= set(key.roles)), "")
+
+
+class Log(Section, frozen=True):
+    level: Literal["debug", "info", "warning", "error"]
+    format: Literal["auto", "text", "json"]
 
 
 class Ops(Section, frozen=True):
@@ -318,6 +352,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interest: Interest
     feed: Feed
     api: Api
+    log: Log
     ops: Ops
     notes: Notes
     lists: Lists
@@ -326,7 +361,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pool: Pool
 
 
-SECRET = {"sasl_password", "keys", "url"}
+SECRET = {"sasl_password", "keys", "key", "url"}
+_IN_QUERY = re.compile(r"([?&](?:username|password)=)[^&]*", re.IGNORECASE)
 
 
 def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -403,9 +439,11 @@ def masked(settings: Settings) -> dict[str, Any]:
     def mask(name: str, value: Any) -> Any:
         if isinstance(value, dict):
             return {k: mask(k, v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [mask(name, one) for one in value]
         if name == "url":
             head, at, tail = value.rpartition("@")
-            return f"{head.partition('://')[0]}://***@{tail}" if at else value
+            return _IN_QUERY.sub(r"\1***", f"{head.partition('://')[0]}://***@{tail}" if at else value)
         return "***" if name in SECRET and value else value
 
     return {name: mask(name, value) for name, value in msgspec.to_builtins(settings).items()}

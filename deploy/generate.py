@@ -133,6 +133,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         Panel("Candidates by source", ((rate(m.FEED_CANDIDATES, "source"), "{{source}}"),), "ops"),
         Panel("Degraded", ((zero(rate(m.FEED_DEGRADED, "reason")), "{{reason}}"),), "ops"),
         Panel("Requests", ((rate(m.HTTP_REQUESTS, "route, status"), "{{route}} {{status}}"),), "ops"),
+        Panel("Turned away", ((zero(rate(m.HTTP_SHED, "what")), "{{what}}"),), "ops"),
         Panel("Slates lost", ((zero(f"sum (increase({name(m.SLATES_LOST)}[{WINDOW}]))"), "slates"),), "short", 1),
     )),
     ("Pools and model", (

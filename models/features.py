@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from config.events import ACTIONS, ENGAGEMENTS
 from models.interest import Taste
-from models.neighbours import Front
+from models.neighbours import NOBODY, Front
 from models.ranker import Context
 
 Floats = npt.NDArray[np.float32]
@@ -45,6 +45,43 @@ PRAISE = np.isin(np.arange(len(ACTIONS)), [ACTIONS.index(a) for a in ("like", "c
 """Actions that say a note was good, not only taken."""
 
 
+class Joined(NamedTuple):
+    """Neighbour heads of a user's recent notes, the newest first, as one table: a row for each neighbour of each head."""
+
+    fronts: Sequence[Front]
+    hashes: npt.NDArray[np.uint64]
+    """each neighbour once, ascending"""
+    place: npt.NDArray[np.intp]
+    """row -> its neighbour in `hashes`"""
+    owner: npt.NDArray[np.intp]
+    """row -> its head"""
+    sums: Floats
+    """shape [len(SUMS), rows]"""
+    counts: npt.NDArray[np.uint32]
+    """engagements of the row's neighbour"""
+
+
+def join(fronts: Sequence[Front]) -> Joined:
+    """Heads as one table; a head that is absent has no rows."""
+    fronts_of = fronts or [NOBODY]
+    found = np.concatenate([front.hashes for front in fronts_of])
+    order = np.argsort(found)
+    ordered = found[order]
+    first = np.empty(len(found), np.bool_)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    place = np.empty(len(found), np.intp)
+    place[order] = np.cumsum(first) - 1
+    return Joined(
+        fronts,
+        ordered[first],
+        place,
+        np.repeat(np.arange(len(fronts_of)), [len(front.hashes) for front in fronts_of]),
+        np.concatenate([front.sums for front in fronts_of], axis=1),
+        np.concatenate([front.counts for front in fronts_of]),
+    )
+
+
 class Asker(NamedTuple):
     """The user and the request; sequences over recent notes are newest first and of one length."""
 
@@ -60,7 +97,7 @@ class Asker(NamedTuple):
     """strongest action on each, index in ACTIONS"""
     recent: Notes
     """their records"""
-    fronts: Sequence[Front]
+    joined: Joined
     """their neighbour heads; there may be fewer, of the newest"""
     taste: Taste
     lat: float | None = None
@@ -100,36 +137,42 @@ class Frame:
         self.step = np.cumsum(fresh)
         """the same, what came within a second counted as one"""
         passed = np.array([(asker.now - heat_epoch) / h for h in half_lives_ms])
-        self.heat = np.exp2(np.minimum(notes["heat"].T - passed[:, None], 60.0))
+        heat = notes["heat"].T - passed[:, None]
+        hottest = heat.max(1, initial=-np.inf, keepdims=True)
+        self.heat = np.exp2(heat - np.where(np.isfinite(hottest), hottest, 0.0))
+        """of the hottest candidate's, at each half-life"""
         self._link()
 
     # ------------------------------------------------------------------------------------------------------ neighbours
 
     def _link(self) -> None:
-        """Which row of which head is which candidate."""
-        fronts = self.asker.fronts
-        lengths = np.array([len(front.hashes) for front in fronts], np.intp)
-        if not lengths.sum() or not self.n:
-            self.owner = self.to = np.empty(0, np.intp)
-            self.together = self.after = self.near = self.lately = np.empty(0)
+        """Similarities of the user's recent notes (rows, newest first) and the candidates (columns), by each of `SUMS`; 0 where a
+        head does not name the candidate."""
+        joined = self.asker.joined
+        fronts = joined.fronts
+        linked = np.zeros((4, len(fronts), self.n), np.float32)
+        self.together, self.after, self.near, self.lately = linked
+        if not len(joined.hashes) or not self.n:
             return
-        found = np.concatenate([front.hashes for front in fronts])
-        hashes = self.notes["hash"]
-        order = np.argsort(hashes)
-        at = np.searchsorted(hashes[order], found)
-        np.minimum(at, self.n - 1, out=at)
-        to = order[at]
-        hit = np.flatnonzero(hashes[to] == found)
-        self.owner, self.to = np.repeat(np.arange(len(fronts)), lengths)[hit], to[hit]
-        key = np.array([max(front.engaged, 1) for front in fronts], np.float64)
-        norm = np.sqrt(key)[self.owner] * np.sqrt(np.maximum(self.engaged, 1.0))[self.to] + SHRINK
-        faded = np.array([np.exp2(min(front.landmark - self.asker.now / front.half_life_ms, 0.0)) for front in fronts])
-        together, after, near, recent = np.concatenate([front.sums for front in fronts], axis=1)[:, hit] / norm
-        self.together, self.after, self.near, self.lately = together, after, near, recent * faded[self.owner]
+        at = np.minimum(np.searchsorted(joined.hashes, self.notes["hash"]), len(joined.hashes) - 1)
+        known = np.flatnonzero(joined.hashes[at] == self.notes["hash"])
+        column = np.full(len(joined.hashes), -1, np.intp)
+        column[at[known]] = known
+        to = column[joined.place]
+        hit = np.flatnonzero(to >= 0)
+        owner, to = joined.owner[hit], to[hit]
+        key = np.sqrt(np.array([max(front.engaged, 1) for front in fronts], np.float32))
+        norm = key[owner] * np.sqrt(np.maximum(self.engaged, 1.0)).astype(np.float32)[to] + np.float32(SHRINK)
+        cell = owner * self.n + to
+        for similarity, sums in zip(linked.reshape(4, -1), joined.sums, strict=True):
+            similarity[cell] = sums[hit] / norm
+        faded = [np.exp2(min(front.landmark - self.asker.now / front.half_life_ms, 0.0)) for front in fronts]
+        self.lately *= np.array(faded, np.float32)[:, None]
 
-    def gather(self, similarity: npt.NDArray[np.float64], weight: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def gather(self, similarity: Floats, weight: npt.NDArray[Any]) -> Floats:
         """Σ over recent notes of weight · similarity, for each candidate; `weight` has one entry per recent note."""
-        summed: npt.NDArray[np.float64] = np.bincount(self.to, similarity * weight[self.owner], self.n).astype(np.float64, copy=False)
+        rows = len(similarity)
+        summed: Floats = weight[:rows].astype(np.float32) @ similarity
         return summed
 
     def fade(self, keep: float, last: int = 10_000) -> npt.NDArray[np.float64]:
@@ -137,9 +180,8 @@ class Frame:
         return np.where(self.age < last, np.power(keep, self.age), 0.0)
 
     @cached_property
-    def closest(self) -> npt.NDArray[np.float64]:
-        best = np.zeros(self.n)
-        np.maximum.at(best, self.to, self.together)
+    def closest(self) -> Floats:
+        best: Floats = self.together.max(0, initial=0.0)
         return best
 
     # ------------------------------------------------------------------------------------------------------------ tags
@@ -147,9 +189,8 @@ class Frame:
     @cached_property
     def alike(self) -> npt.NDArray[np.float64]:
         """Cosine of the tags: shape [recent, n]."""
-        tags = [np.unique(notes["tags"]) for notes in (self.notes, self.asker.recent)]
-        names = np.intersect1d(tags[0], tags[1])
-        names = names[names != 0]
+        names = np.unique(self.asker.recent["tags"])
+        names = names[names != 0]  # what no recent note has adds nothing to any product
         ours, theirs = (_bag(notes["tags"], names) for notes in (self.notes, self.asker.recent))
         alike: npt.NDArray[np.float64] = theirs @ ours.T
         return alike
@@ -192,8 +233,7 @@ class Frame:
     def kin(self) -> npt.NDArray[np.float64]:
         """Surplus among the recent notes that are neighbours, by the square of the similarity."""
         square = self.together * self.together
-        every = np.ones(len(self.age))
-        kin: npt.NDArray[np.float64] = 4.0 * self.gather(square, self.surplus) / (self.gather(square, every) + 1e-4)
+        kin: npt.NDArray[np.float64] = 4.0 * self.gather(square, self.surplus) / (square.sum(0) + np.float32(1e-4))
         return kin
 
     @cached_property
@@ -241,14 +281,14 @@ def distance_km(lat: float, lon: float, lats: npt.NDArray[Any], lons: npt.NDArra
     return arc
 
 
-def share(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """log(x / max x + 0.03); where nothing is above 0, all are equal.
+def shares(x: Floats) -> Floats:
+    """log(x / max x + 0.03) by rows; where nothing in a row is above 0, all are equal.
 
-    >>> share(np.array([0.0, 0.47, 1.0])).round(2).tolist()
-    [-3.51, -0.69, 0.03]
+    >>> shares(np.array([[0.0, 0.47, 1.0], [0.0, 0.0, 0.0]], np.float32)).round(2).tolist()
+    [[-3.509999990463257, -0.6899999976158142, 0.029999999329447746], [-3.509999990463257, -3.509999990463257, -3.509999990463257]]
     """
-    top = x.max(initial=0.0)
-    result: npt.NDArray[np.float64] = np.log(x / top + FLOOR) if top > 0.0 else np.full(x.shape, np.log(FLOOR), np.float64)
+    top = x.max(1, initial=0.0, keepdims=True)
+    result: Floats = np.log(x / np.where(top > 0.0, top, np.float32(1.0)) + FLOOR)
     return result
 
 
@@ -277,58 +317,65 @@ def _bag(tags: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> npt.NDA
     return bag
 
 
-Feature = tuple[str, Callable[[Frame], Any]]
+class Feature(NamedTuple):
+    """A name, a formula, and whether what counts is which candidate has more of it: then it is told as a share."""
+
+    name: str
+    formula: Callable[[Frame], Any]
+    shared: bool = False
+
 
 FEATURES: tuple[Feature, ...] = (
     # What is taken together with what the user took: similarities of the recent notes' neighbours, summed in several ways.
-    ("together", lambda f: share(f.gather(f.together, f.fade(0.8, 30)))),
-    ("together_long", lambda f: share(f.gather(f.together, f.fade(0.97)))),
-    ("together_last", lambda f: share(f.gather(f.together, f.fade(1.0, 1)))),
-    ("together_logs", lambda f: share(f.gather(np.log1p(1e3 * f.together), f.fade(0.8, 10)))),
-    ("together_steps", lambda f: share(f.gather(f.together, np.power(0.6, f.step)))),
-    ("together_lately", lambda f: share(f.gather(f.lately, f.fade(0.8, 30)))),
-    ("together_sitting", lambda f: share(f.gather(f.near, f.fade(0.8, 30)))),
-    ("together_page", lambda f: share(f.gather(f.together, (f.step == 0).astype(np.float64)))),
-    ("together_liked", lambda f: share(f.gather(f.together, f.fade(0.8, 30) * f.praised))),
-    ("after", lambda f: share(f.gather(f.after, np.where(f.age < 10, 1.0 / (f.age + 1), 0.0)))),
-    ("after_last", lambda f: share(f.gather(f.after, f.fade(1.0, 1)))),
-    ("closest", lambda f: share(f.closest)),
-    ("voices", lambda f: share(np.bincount(f.to, minlength=f.n).astype(np.float64))),
+    Feature("together", lambda f: f.gather(f.together, f.fade(0.8, 30)), shared=True),
+    Feature("together_long", lambda f: f.gather(f.together, f.fade(0.97)), shared=True),
+    Feature("together_last", lambda f: f.gather(f.together, f.fade(1.0, 1)), shared=True),
+    Feature("together_logs", lambda f: f.gather(np.log1p(np.float32(1e3) * f.together[:10]), f.fade(0.8, 10)), shared=True),
+    Feature("together_steps", lambda f: f.gather(f.together, np.power(0.6, f.step)), shared=True),
+    Feature("together_lately", lambda f: f.gather(f.lately, f.fade(0.8, 30)), shared=True),
+    Feature("together_sitting", lambda f: f.gather(f.near, f.fade(0.8, 30)), shared=True),
+    Feature("together_page", lambda f: f.gather(f.together, (f.step == 0).astype(np.float64)), shared=True),
+    Feature("together_liked", lambda f: f.gather(f.together, f.fade(0.8, 30) * f.praised), shared=True),
+    Feature("after", lambda f: f.gather(f.after, np.where(f.age < 10, 1.0 / (f.age + 1), 0.0)), shared=True),
+    Feature("after_last", lambda f: f.gather(f.after, f.fade(1.0, 1)), shared=True),
+    Feature("closest", lambda f: f.closest, shared=True),
+    Feature("voices", lambda f: (f.together > 0.0).sum(0), shared=True),
     # What it is, against what the user likes.
-    ("tags", lambda f: f.taste_tags),
-    ("author", lambda f: _lookup(f.notes["author"], f.asker.taste.authors, f.asker.taste.author_weights)),
-    ("channel", lambda f: _lookup(f.notes["channel"], f.asker.taste.channels, f.asker.taste.channel_weights)),
-    ("followed", lambda f: np.isin(f.notes["author"], f.asker.followed).astype(np.float64)),
-    ("alike_now", lambda f: f.fade(0.7) @ f.alike),
-    ("alike", lambda f: f.fade(0.9) @ f.alike / 3.0),
-    ("alike_long", lambda f: f.fade(0.98) @ f.alike / 15.0),
+    Feature("tags", lambda f: f.taste_tags),
+    Feature("author", lambda f: _lookup(f.notes["author"], f.asker.taste.authors, f.asker.taste.author_weights)),
+    Feature("channel", lambda f: _lookup(f.notes["channel"], f.asker.taste.channels, f.asker.taste.channel_weights)),
+    Feature("followed", lambda f: np.isin(f.notes["author"], f.asker.followed).astype(np.float64)),
+    Feature("alike_now", lambda f: f.fade(0.7) @ f.alike),
+    Feature("alike", lambda f: f.fade(0.9) @ f.alike / 3.0),
+    Feature("alike_long", lambda f: f.fade(0.98) @ f.alike / 15.0),
     # How it does with everybody.
-    ("heat0", lambda f: share(f.heat[0])),
-    ("heat1", lambda f: share(f.heat[1])),
-    ("heat2", lambda f: share(f.heat[2])),
-    ("heat3", lambda f: share(f.heat[3])),
-    ("popularity", lambda f: share(f.engaged)),
-    ("off", lambda f: f.off),
-    ("age", lambda f: log_days(f.asker.now - f.notes["published_at"])),
-    ("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.notes["published_at"]))),
-    ("near", lambda f: np.exp(-f.km / 0.3)),
-    ("near_wide", lambda f: np.exp(-f.km / 3.0)),
+    Feature("heat0", lambda f: f.heat[0], shared=True),
+    Feature("heat1", lambda f: f.heat[1], shared=True),
+    Feature("heat2", lambda f: f.heat[2], shared=True),
+    Feature("heat3", lambda f: f.heat[3], shared=True),
+    Feature("popularity", lambda f: f.engaged, shared=True),
+    Feature("off", lambda f: f.off),
+    Feature("age", lambda f: log_days(f.asker.now - f.notes["published_at"])),
+    Feature("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.notes["published_at"]))),
+    Feature("near", lambda f: np.exp(-f.km / 0.3)),
+    Feature("near_wide", lambda f: np.exp(-f.km / 3.0)),
     # Whether it is liked once it is taken.
-    ("liked", lambda f: f.common),
-    ("lenient", lambda f: np.full(f.n, f.lenient(f.fade(0.8)))),
-    ("lenient_long", lambda f: np.full(f.n, f.lenient(f.fade(0.95)))),
-    ("mood", lambda f: np.full(f.n, f.lenient((f.asker.now - f.asker.times < SECOND).astype(np.float64)))),
-    ("kin", lambda f: f.kin),
-    ("kind", lambda f: f.kind),
-    ("reach", lambda f: np.log1p(f.engaged) - 3.0),
-    ("history", lambda f: np.full(f.n, f.history - 3.0)),
-    ("kin_history", lambda f: f.kin * (f.history - 3.0)),
-    ("kind_history", lambda f: f.kind * (f.history - 3.0)),
-    ("liked_reach", lambda f: f.common * (np.log1p(f.engaged) - 3.0)),
-    ("liked_history", lambda f: f.common * (f.history - 3.0)),
+    Feature("liked", lambda f: f.common),
+    Feature("lenient", lambda f: f.lenient(f.fade(0.8))),
+    Feature("lenient_long", lambda f: f.lenient(f.fade(0.95))),
+    Feature("mood", lambda f: f.lenient((f.asker.now - f.asker.times < SECOND).astype(np.float64))),
+    Feature("kin", lambda f: f.kin),
+    Feature("kind", lambda f: f.kind),
+    Feature("reach", lambda f: np.log1p(f.engaged) - 3.0),
+    Feature("history", lambda f: f.history - 3.0),
+    Feature("kin_history", lambda f: f.kin * (f.history - 3.0)),
+    Feature("kind_history", lambda f: f.kind * (f.history - 3.0)),
+    Feature("liked_reach", lambda f: f.common * (np.log1p(f.engaged) - 3.0)),
+    Feature("liked_history", lambda f: f.common * (f.history - 3.0)),
 )
 
-NAMES = tuple(name for name, _ in FEATURES)
+NAMES = tuple(feature.name for feature in FEATURES)
+SHARED = np.array([feature.shared for feature in FEATURES])
 FEATURE_SET = blake2b("\n".join(NAMES).encode(), digest_size=8).hexdigest()
 """Tells lists of features apart; logged with every slate."""
 
@@ -343,10 +390,12 @@ LIMIT = 60_000.0
 
 def matrix(frame: Frame) -> Floats:
     """All features of all candidates, as they are logged: float16 values in float32, shape [n, features]."""
-    x = np.empty((frame.n, len(FEATURES)), np.float16)
-    for i, (_, formula) in enumerate(FEATURES):
-        x[:, i] = np.clip(formula(frame), -LIMIT, LIMIT)
-    return x.astype(np.float32)
+    x = np.empty((len(FEATURES), frame.n), np.float32)  # a row a feature: each is written in one go
+    for row, feature in zip(x, FEATURES, strict=True):
+        row[:] = feature.formula(frame)
+    x[SHARED] = shares(x[SHARED])
+    np.clip(x, -LIMIT, LIMIT, out=x)
+    return np.ascontiguousarray(x.T).astype(np.float16).astype(np.float32)
 
 
 def weights_of(named: Mapping[str, float]) -> Floats:

@@ -15,8 +15,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from config import metrics
+from config.log import configure
 from config.settings import Settings, SettingsError
 from serving.edge import Edge
+from serving.gate import Bodies, Gate, Pulse
+from serving.guard import Guard
 from serving.heart import Heart
 from serving.lag import KafkaLogs, Lag
 from serving.ops.watch import Watch
@@ -24,6 +27,7 @@ from serving.problems import install
 from serving.producer import KafkaProducer, Producer
 from serving.routes import collect, feeds, health, notes, pages, pools, schema, users
 from serving.service import Service
+from serving.wire import bounded
 from store.base import Store
 from store.open import open_store
 
@@ -35,7 +39,8 @@ ROUTERS = (feeds.router, collect.router, notes.router, pools.router, users.route
 DESCRIPTION = """What a user does now changes what everybody sees a moment later.
 
 Send events and notes, ask for feeds, read what was counted and why. Errors are `application/problem+json` (RFC 9457); every answer
-carries `X-Request-Id`. With keys configured, `X-API-Key` is required.
+carries `X-Request-Id`. With keys configured, `X-API-Key` is required; a key may send, ask or operate, by its roles. 503 with `Retry-After`
+means: too much at once, or something we need is away; the same again is safe.
 """
 
 
@@ -82,7 +87,19 @@ def create_app(
     if settings.api.ops_page or settings.api.demo_page:
         app.include_router(pages.web)
     install(app)
-    app.add_middleware(Edge, keys=settings.api.keys, body_bytes=settings.api.body_bytes)
+    api = settings.api
+    writes = Gate(api.writes_at_once, api.at_once_most)
+    service.background.append(Pulse([service.reads, writes]).run)
+    app.add_middleware(
+        Edge,
+        guard=Guard(api.named_keys()),
+        reads=service.reads,
+        writes=writes,
+        bodies=Bodies(api.bodies_bytes),
+        body_bytes=api.body_bytes,
+        request_s=api.request_s,
+        origins=api.origins,
+    )
     return app
 
 
@@ -112,13 +129,15 @@ def run(settings: Settings, host: str | None = None, port: int | None = None) ->
     host, port = host or settings.api.host, settings.api.port if port is None else port
     if not settings.api.keys and not loopback(host):
         raise SettingsError(f"setting api.keys is empty, so the API binds to loopback only, not to {host}: set UPWELL_API__KEYS='[\"…\"]'")
+    configure(settings.log)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=bounded(settings.api),
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.features import Asker
+from models.features import Asker, join
 from models.user import recent_engagements
 from serving.stages import NO_HASHES, NO_NOTES, Hashes, Viewer
 from serving.viewer import NO_TASTE
 from store.layout import NOTE
 
+NO_HEADS = join(())
 NEW_RANK = 2.0
 """Of whom nothing is known, as `models.user.Hot` has it."""
 
@@ -25,7 +26,7 @@ def asker_from(viewer: Viewer) -> Asker:
     """Without personalisation: nobody in particular, who follows whom he follows."""
     if not viewer.personal:
         none = np.empty(0, np.int64)
-        return Asker(viewer.now, 0, NEW_RANK, NO_HASHES, none, none, NO_NOTES, (), NO_TASTE, viewer.lat, viewer.lon, viewer.followed)
+        return Asker(viewer.now, 0, NEW_RANK, NO_HASHES, none, none, NO_NOTES, NO_HEADS, NO_TASTE, viewer.lat, viewer.lon, viewer.followed)
     hot, rows = viewer.hot, recent_engagements(viewer.hot)[::-1]
     return Asker(
         viewer.now,
@@ -35,7 +36,7 @@ def asker_from(viewer: Viewer) -> Asker:
         rows["at"].astype(np.int64),
         rows["action"].astype(np.intp),
         viewer.recent if len(viewer.recent) == len(rows) else np.zeros(len(rows), NOTE),
-        viewer.beside.fronts if viewer.beside is not None else (),
+        viewer.beside.joined if viewer.beside is not None else NO_HEADS,
         viewer.taste,
         viewer.lat,
         viewer.lon,

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.neighbours import SUMS, Front, read
+from models.features import Joined, join
+from models.neighbours import SUMS, read
 from serving.stages import Floats, Hashes
 
 TOGETHER = SUMS.index("together")
@@ -19,7 +20,7 @@ TOGETHER = SUMS.index("together")
 class Beside(NamedTuple):
     """The neighbours of the user's recent notes."""
 
-    fronts: Sequence[Front]
+    joined: Joined
     """the head of each recent note, newest first"""
     hashes: Hashes
     """each neighbour once, ascending …"""
@@ -29,17 +30,10 @@ class Beside(NamedTuple):
 
 def beside(values: Sequence[bytes | None], keep: float, shrink: float) -> Beside | None:
     """From heads, the newest note's first; one that is absent or no head has no rows. None without any neighbour."""
-    fronts = [read(value) for value in values]
-    sizes = [front.hashes.size for front in fronts]
-    if not any(sizes):
+    joined = join([read(value) for value in values])
+    if not joined.hashes.size:
         return None
-    hashes = np.concatenate([front.hashes for front in fronts])
-    together = np.concatenate([front.sums[TOGETHER] for front in fronts])
-    engaged = np.repeat(np.array([max(front.engaged, 1) for front in fronts], np.float32), sizes)
-    norm = np.sqrt(engaged * np.maximum(np.concatenate([front.counts for front in fronts]), 1))
-    weighed = np.repeat(keep ** np.arange(len(fronts)), sizes) * (together / (norm + np.float32(shrink)))
-    order = np.argsort(hashes, kind="stable")
-    found = hashes[order]
-    first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
-    scores = np.add.reduceat(weighed[order], first).astype(np.float32)
-    return Beside(fronts, found[first], scores)
+    engaged = np.array([max(front.engaged, 1) for front in joined.fronts], np.float32)
+    norm = np.sqrt(engaged[joined.owner] * np.maximum(joined.counts, 1))
+    weighed = (keep ** np.arange(len(joined.fronts)))[joined.owner] * (joined.sums[TOGETHER] / (norm + np.float32(shrink)))
+    return Beside(joined, joined.hashes, np.bincount(joined.place, weighed, joined.hashes.size).astype(np.float32))

@@ -43,6 +43,8 @@ from store.layout import HEAD, NOTE, aligned, heads_from, notes_from
 
 log = structlog.get_logger("serving.feed")
 
+DEPTH = 10_000
+"""Steps in which depths of lists are compared."""
 AMONG = 200
 """So many of the best candidates the sample of those not shown is drawn from."""
 
@@ -213,7 +215,9 @@ class Feed:
         first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
         hashes = found[first]
         sources = np.bitwise_or.reduceat((1 << np.array(of, np.uint8))[ask][order], first)
-        rank = np.minimum.reduceat((places * len(of) + ask)[order], first)
+        # A place counts by how deep in its list it is: what a source asked many of is cut at the same depth as all others.
+        wanted = np.array([*(a.places for a in asks), *(max(hashes.size, 1) for _, hashes in more)], np.int64)
+        rank = np.minimum.reduceat((places * DEPTH // wanted[ask] * len(of) + ask)[order], first)
         if any(a.inside for a in asks):
             inside = np.logical_or.reduceat(np.array([*(a.inside for a in asks), *(False for _ in more)])[ask][order], first)
         else:

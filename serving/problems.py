@@ -1,7 +1,7 @@
 """Errors as RFC 9457 `application/problem+json`.
 
 `Problem` is what routes raise; everything else that can go wrong on the way to a route (validation, an unknown path) is brought into the
-same form. `code` is what a program looks at; `detail` is for people.
+same form. What nobody expected is `serving.edge`'s to answer. `code` is what a program looks at; `detail` is for people.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-
-log = structlog.get_logger("serving")
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -47,9 +44,9 @@ async def on_problem(request: Request, error: Exception) -> Response:
 
 
 async def on_http(request: Request, error: Exception) -> Response:
-    """404 and 405 of the router."""
+    """404 and 405 of the router, and a body that was too large after all."""
     assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
+    code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "error")
     return problem_response(Problem(error.status_code, code, str(error.detail), error.headers))
 
 
@@ -61,17 +58,10 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     return problem_response(Problem(422, "invalid", detail, errors=errors[:20]))
 
 
-async def on_bug(request: Request, error: Exception) -> Response:
-    """Told loudly in the log, and without its inside to the client."""
-    log.error("unhandled error", path=request.url.path, exc_info=error)
-    return problem_response(Problem(500, "internal", "something is wrong on our side; X-Request-Id names this request in the log"))
-
-
 def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(Exception, on_bug)
 
 
 PROBLEM_SCHEMA: dict[str, Any] = {

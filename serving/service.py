@@ -20,6 +20,7 @@ from serving.build import build
 from serving.clock import StreamClock
 from serving.cursor import BadCursor, Cursors
 from serving.feed import Answer, Feed
+from serving.gate import Gate
 from serving.keys import Keys
 from serving.model import Models
 from serving.position import BadPosition, Place, Waiter, position_from, position_text
@@ -50,10 +51,12 @@ class Service:
         self.feed = Feed(store, self.snapshot, self.clock, settings)
         rules = settings.feed
         self.waiter = Waiter(store, self.clock, rules, settings.kafka.prefix)
-        secret = "\0".join((settings.kafka.prefix, *sorted(settings.api.keys))).encode()
+        secret = "\0".join((settings.kafka.prefix, *sorted(key.key for key in settings.api.named_keys()))).encode()
         self.cursors = Cursors(secret, int(rules.cursor_hours * 3_600_000), rules.cursor_shown)
         self.event_rules = EventRules(settings.events.aliases, settings.events.max_record_bytes)
         self.settings_hash = digest(settings.feed, settings.interest)
+        self.reads = Gate(settings.api.reads_at_once, settings.api.at_once_most)
+        """room for requests that ask; see `serving.gate`"""
         self.stopping = False
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = [self.snapshot.run]
         """runs as long as the service does"""
@@ -90,7 +93,8 @@ class Service:
         keys = self.snapshot.keys
         if keys is not None:
             try:
-                await self.waiter.wait(keys, stage, digest, places)
+                with self.reads.waiting():
+                    await self.waiter.wait(keys, stage, digest, places)
             except StoreError:
                 return  # the read that follows says so in its own way
 

@@ -41,6 +41,21 @@ def slate_of(page: Page, settings_hash: str) -> Slate:
     return slate
 
 
+def shadow_of(page: Page, most: int) -> Slate:
+    """A slate that nobody saw: the best `most` candidates in ranked order, to be learned from when one of them is engaged with.
+
+    It names no slot, no pool and no expectation, since what follows is neither evidence nor due to us.
+    """
+    assert page.scored is not None
+    score = page.scored.score
+    rows = np.argsort(-score, kind="stable")[:most]
+    items = [SlateItem(h, place, 0, 0, -1, 1.0) for place, h in enumerate(page.candidates.hashes[rows].tolist())]
+    slate = Slate(page.query.request_id, page.query.surface, items, [], page.scorer.feature_set, b"", b"")
+    slate.features = page.scored.features[rows].astype("<f2").tobytes()
+    slate.context, slate.shadow, slate.model_version = page.scored.context, True, page.scorer.version
+    return slate
+
+
 def packed(signal: Signal, now_ms: int) -> bytes:
     """A record of the API's own: no source, so its signal is deduplicated by id."""
     return encode(UserRecord(VERSION, None, 0, (0, 0, 0), (0, 0, 0), now_ms, [], [signal]))  # type: ignore[list-item]
@@ -48,6 +63,9 @@ def packed(signal: Signal, now_ms: int) -> bytes:
 
 def served(page: Page, settings_hash: str, stamp: int, now_ms: int) -> bytes:
     """The record that says a slate left the API."""
+    return logged(page, slate_of(page, settings_hash), stamp, now_ms)
+
+
+def logged(page: Page, slate: Slate, stamp: int, now_ms: int) -> bytes:
     query = page.query
-    signal = Served(u=query.user_id, t=stamp, id=hash64(query.request_id), slate=slate_of(page, settings_hash))
-    return packed(signal, now_ms)
+    return packed(Served(u=query.user_id, t=stamp, id=hash64(query.request_id), slate=slate), now_ms)

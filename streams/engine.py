@@ -32,6 +32,7 @@ from prometheus_client import start_http_server
 
 from config import metrics
 from config.keys import Slot
+from config.log import configure
 from config.records import VERSION, Position, Source, Tick, encode
 from config.settings import Kafka, Settings
 from config.topics import STAGES, full, group
@@ -540,6 +541,7 @@ def complain(message: str | None) -> int:
 
 def run(settings: Settings, stages: Sequence[str] | None = None) -> None:
     """Run `stages` (None: all that this version has) until SIGTERM, and exit."""
+    configure(settings.log)
     # A waiting thread gets the interpreter after 1 ms instead of 5: the consumers' threads hold up no piece.
     sys.setswitchinterval(0.001)
     code = uvloop.run(serve(settings, stages or available()))

@@ -24,6 +24,8 @@ from streams.engine import available, make
 from streams.stage import Record, Stage
 
 LOG = "local"
+FORGOTTEN = Record("", 0, 0, 0, None, None)
+"""In the place of a record that nobody will read again."""
 
 
 class Log(list[Record]):
@@ -50,12 +52,24 @@ class Local:
         which stages run (None: all there are); what others would read stays in its log.
     partitions
         of every topic that is not single.
+    late
+        stages that wait until so many records are there, as one that commits every second does.
+    keep
+        whether logs keep what every stage has read; a long run forgets it.
     """
 
     def __init__(
-        self, settings: Settings, stages: Sequence[str] | None = None, store: Store | None = None, partitions: int = 1, **made: Stage
+        self,
+        settings: Settings,
+        stages: Sequence[str] | None = None,
+        store: Store | None = None,
+        partitions: int = 1,
+        late: Mapping[str, int] | None = None,
+        keep: bool = True,
+        **made: Stage,
     ) -> None:
         self.settings, self.store = settings, store or MemoryStore()
+        self.late, self.keep = late or {}, keep
         prefix = settings.kafka.prefix
         self.counts = {t.name: 1 if t.single else partitions for t in TOPICS.values()}
         self.manifest = Manifest.new(prefix, self.counts)
@@ -111,8 +125,10 @@ class Local:
         while moved:
             moved = False
             for i, (log, part) in enumerate(self.parts):
-                if self.read[i] < len(log):
+                if len(log) - self.read[i] >= self.late.get(part.stage.name, 1):
                     part.feed(log[self.read[i] :])
+                    if not self.keep:
+                        log[self.read[i] :] = [FORGOTTEN] * (len(log) - self.read[i])
                     self.read[i] = len(log)
                     moved = True
                     while part.waiting:

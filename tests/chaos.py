@@ -35,7 +35,7 @@ from tests import exact
 from tests.parts import EmbeddedBroker, EmbeddedStore, Kafka, Part, RedisCluster
 from tools.parts import free_port
 
-STAGES = ("users", "notes", "lists", "neighbours")
+STAGES = ("users", "notes", "lists", "neighbours", "learner")
 
 
 class Process(Part):
@@ -291,11 +291,15 @@ class Chaos:
         self.copied_at = 0.0
 
     def upwell(self, *words: str) -> None:
-        """A command, waited for."""
+        """A command, waited for, that has to do what it is told."""
+        if self.upwell_answers(*words):
+            raise SystemExit(f"{' '.join(words)} failed: {(self.folder / words[0] / (words[0] + '.log')).read_text()[-500:]}")
+
+    def upwell_answers(self, *words: str) -> int:
+        """The exit code of a command, waited for."""
         command = Process(words[0], self.folder / words[0], words, self.variables).start()
         assert command.process is not None
-        if command.process.wait(120):
-            raise SystemExit(f"{' '.join(words)} failed: {command.last_words()}")
+        return command.process.wait(120)
 
     def node(self) -> EmbeddedStore:
         return self.rng.choice(self.cluster.nodes) if self.cluster else self.store
@@ -342,7 +346,9 @@ class Chaos:
         self.worst_lag = time.monotonic() - started
         # Its probes would go on filling the logs that are compared with the state.
         self.api.stop(10)
-        time.sleep(3)
+        while self.upwell_answers("lag", "--max-seconds", "0") and time.monotonic() - started < self.arguments.drain:
+            self.supervise()
+            time.sleep(1)
         for worker in self.workers:
             worker.stop(10)
 

@@ -127,7 +127,7 @@ def http(settings: Settings, api: str) -> list[Finding]:
     """The API, as a client would see it."""
 
     def asked() -> list[Finding]:
-        ready = Asker(api, next(iter(settings.api.keys), ""), 3.0).get("/readyz")
+        ready = Asker(api, settings.api.key_for("read"), 3.0).get("/readyz")
         reasons = ", ".join(map(str, ready.get("reasons") or []))
         return [Finding("api", ready["status"] != "ready", f"{api} is {ready['status']}" + (f": {reasons}" if reasons else ""))]
 

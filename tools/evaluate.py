@@ -29,6 +29,8 @@ from config.settings import Settings
 from serving.build import build
 from serving.clock import StreamClock
 from serving.feed import Feed, Pipeline
+from serving.model import Models
+from serving.slate import logged, shadow_of
 from serving.snapshot import Snapshot
 from serving.stages import Candidates, Page, Query
 from store.layout import notes_from
@@ -45,8 +47,10 @@ SHIFT_BINS = ((0, 0), (1, 2), (3, 5), (6, 9), (10, 19), (20, 49))
 LIFE = 50
 """Engagements of a life before and after the graft."""
 PROGRESS_S = 0.5
-PUMP = 20
-"""While warming up, stages fold so many engagements at once: nobody asks in between."""
+SHADOW = 150
+"""Candidates of a slate that nobody saw."""
+LATE = 8
+"""Records of examples that the learner waits for, as in production it waits for its second to pass."""
 
 
 class Line(NamedTuple):
@@ -124,10 +128,13 @@ class System:
 
     def __init__(self, settings: Settings, surface: str, pipelines: Any = None) -> None:
         self.settings, self.surface = settings, surface
-        self.local = Local(settings)
+        self.local = Local(settings, late={"learner": LATE}, keep=False)
         self.clock = StreamClock(lambda: self.local.now / 1000.0, settings.engine.tick_lag_s)
         self.snapshot = Snapshot(self.local.store, settings, self.clock)
-        self.pipeline: Pipeline = (pipelines or build)(settings)[surface]
+        self.pipelines = pipelines or build
+        self.pipeline: Pipeline = self.pipelines(settings, None, "")[surface]
+        self.models = Models(settings)
+        self.frozen = False
         self.feed = Feed(self.local.store, self.snapshot, self.clock, settings)
         self.asked = 0
 
@@ -141,6 +148,14 @@ class System:
 
     async def pump(self) -> None:
         await self.local.pump()
+        if not self.frozen and await self.models.refresh(self.local.store, self.local.manifest.at("learner", 0)):
+            self.pipeline = self.pipelines(self.settings, self.models.model, self.models.version)[self.surface]
+
+    def shadow(self, page: Page) -> None:
+        """What was asked for and shown to nobody, to be learned from in the same way as what is shown."""
+        if page.scored is not None:
+            now = self.local.now
+            self.local.append("by-user", logged(page, shadow_of(page, SHADOW), now, now), page.query.user_id.encode())
 
     async def ask(self, user: str) -> Page:
         """The first page of a feed, and everything it was chosen from. Seeded by how many were asked: every run is the same."""
@@ -166,6 +181,7 @@ class System:
 
     def freeze(self) -> None:
         """From here on only intake and users fold: what is global stays as it is."""
+        self.frozen = True
         for i, (_, part) in enumerate(self.local.parts):
             if part.stage.name not in ("intake", "users"):
                 self.local.read[i] = 2**62
@@ -225,9 +241,11 @@ class Run:
         done = 0
         for i, one in enumerate(log):
             liked = due.get(i)
-            if liked is not None and done >= self.warmup:
+            if liked is not None:
                 await system.pump()
-                self.tests.append(await self.test(one, liked))
+                tested = await self.test(one, liked, done >= self.warmup)
+                if done >= self.warmup:
+                    self.tests.append(tested)
             system.append(one)
             if one.note:
                 self.known.add(one.note_id)
@@ -238,21 +256,20 @@ class Run:
             if i in counted:
                 self.history[one.user] += 1
                 done += 1
-                if done < self.warmup and done % PUMP == 0:
-                    await system.pump()
             if self.progress is not None and time.perf_counter() - shown_at > PROGRESS_S:
                 shown_at = time.perf_counter()
                 self.progress(i, len(log), self.tests)
         await system.pump()
         self.seconds = time.perf_counter() - begun
 
-    async def test(self, one: Line, liked: bool) -> Test:
+    async def test(self, one: Line, liked: bool, testing: bool) -> Test:
         system, note = self.system, hash64(one.note_id)
         begun = time.perf_counter()
         page = await system.ask(one.user)
         ms = (time.perf_counter() - begun) * 1000.0
         row, rank = standing(page, note)
-        if page.scored is not None:
+        system.shadow(page)
+        if page.scored is not None and testing:
             best = np.argsort(-page.scored.score, kind="stable")[:HITS]
             self.shown.update(page.candidates.hashes[best].tolist())
         served = any(int(page.candidates.hashes[placed.row]) == note for placed in page.placed)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from config.settings import Settings, load
+from models.model import Model
 from serving.build import build
 from serving.feed import Pipeline
 from tools import checkins, films
@@ -25,7 +26,7 @@ PAGE = Path("docs/evaluation.md")
 BEGIN, END = "<!-- make eval: begin -->", "<!-- make eval: end -->"
 COLUMNS = ("tested", "hr_at_10", "hr_at_10_served", "ndcg_at_10", "hr_at_10_cold", "hr_at_10_gap60", "coverage", "like_auc")
 
-Build = Callable[[Settings], Mapping[str, Pipeline]]
+Build = Callable[[Settings, Model | None, str], Mapping[str, Pipeline]]
 
 
 class Variant(NamedTuple):
@@ -39,13 +40,13 @@ class Variant(NamedTuple):
 def without(source: str) -> Build:
     """Every surface without that source."""
 
-    def made(settings: Settings) -> Mapping[str, Pipeline]:
+    def made(settings: Settings, model: Model | None = None, version: str = "") -> Mapping[str, Pipeline]:
         return {
             surface: pipeline._replace(
                 sources=[one for one in pipeline.sources if one.name != source],
                 readers=[one for one in pipeline.readers if one.name != source],
             )
-            for surface, pipeline in build(settings).items()
+            for surface, pipeline in build(settings, model, version).items()
         }
 
     return made

@@ -225,7 +225,7 @@ class Walk:
             await asyncio.sleep(self.random.uniform(0.3, 1.2))
 
 
-def run(address: str, keys: Sequence[str], seed: int) -> None:
+def run(address: str, key: str, seed: int) -> None:
     """Until SIGTERM."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Walk(Town(seed), address, next(iter(keys), "")).run())
+        asyncio.run(Walk(Town(seed), address, key).run())

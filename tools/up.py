@@ -193,7 +193,7 @@ class Up:
 
     def wait_for(self, path: str, otherwise: str, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
-        while not answers(self.api + path, next(iter(self.settings.api.keys), "")):
+        while not answers(self.api + path, self.settings.api.key_for("read")):
             self.watch_start(deadline, otherwise)
 
     def watch_start(self, deadline: float, otherwise: str) -> None:

@@ -34,7 +34,6 @@ HEADERS = {
             "frame-ancestors 'none'",
         )
     ),
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -121,4 +120,4 @@ async def ops_data(request: Request) -> Response:
     watch: Watch = request.app.state.watch
     if not watch.body:
         raise Problem(503, "not_ready", "nothing was looked at yet", {"Retry-After": "1"})
-    return Response(watch.body, 200, {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}, "application/json")
+    return Response(watch.body, 200, {"Cache-Control": "no-store"}, "application/json")

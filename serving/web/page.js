@@ -47,7 +47,7 @@ export async function ask(path, { method = "GET", body, keepalive = false } = {}
     } catch {
       throw new Refused(0, "away", "The API does not answer.");
     }
-    if (answer.status === 401 && !keepalive) {
+    if ((answer.status === 401 || answer.status === 403) && !keepalive) {
       await askForKey(Boolean(key));
       continue;
     }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import models.features
 from config.events import ACTIONS
-from models.features import FEATURES, NAMES, RANKED, Asker, Frame, distance_km, matrix, weights_of
+from models.features import FEATURES, NAMES, RANKED, Asker, Frame, distance_km, join, matrix, weights_of
 from models.interest import Taste
 from models.neighbours import Around, Neighbours, read
 from store.layout import NOTE
@@ -45,7 +45,7 @@ def asker(recent: np.ndarray, rng: np.random.Generator, to: np.ndarray) -> Asker
         fronts.append(read(rules.head(around)))
     m = len(recent)
     times = NOW - np.sort(rng.integers(0, 5_000, m)).astype(np.int64)
-    return Asker(NOW, m, 2.0, recent["hash"].copy(), times, rng.choice([LIKE, VIEW], m), recent, fronts, TASTE, 10.0, 179.9)
+    return Asker(NOW, m, 2.0, recent["hash"].copy(), times, rng.choice([LIKE, VIEW], m), recent, join(fronts), TASTE, 10.0, 179.9)
 
 
 def drawn(seed: int) -> tuple[Asker, np.ndarray]:
@@ -110,7 +110,7 @@ def test_the_neighbour_of_the_newest_note_leads() -> None:
         rules.learn(around, other, 1, NOW - DAY, 0, 9, 9)
         fronts.append(read(rules.head(around)))
     every["counts"] = 3
-    who = Asker(NOW, 2, 2.0, every["hash"][:2], np.array([NOW, NOW - 9_000]), np.array([VIEW, VIEW]), every[:2], fronts, TASTE)
+    who = Asker(NOW, 2, 2.0, every["hash"][:2], np.array([NOW, NOW - 9_000]), np.array([VIEW, VIEW]), every[:2], join(fronts), TASTE)
     for name in ("together", "together_steps", "together_last"):
         new, old = of(who, every[2:], name)
         assert new > old
@@ -124,7 +124,7 @@ def test_what_is_taken_by_one_who_likes_much_is_liked_more() -> None:
     times = np.array([NOW - 1, NOW - 2, NOW - 3])
 
     def lenient(action: int) -> float:
-        who = Asker(NOW, 3, 2.0, recent["hash"], times, np.full(3, action), recent, fronts, TASTE)
+        who = Asker(NOW, 3, 2.0, recent["hash"], times, np.full(3, action), recent, join(fronts), TASTE)
         return of(who, candidates, "lenient")[0]
 
     assert lenient(LIKE) > lenient(VIEW)

@@ -26,7 +26,7 @@ def test_every_other_variant_changes_the_settings() -> None:
     for variant in VARIANTS:
         changed = variant.change(SETTINGS)
         assert (changed != SETTINGS) == (not variant.name.startswith(("everything", "without the source")))
-        assert set(variant.pipelines(changed)) == set(build(SETTINGS))
+        assert set(variant.pipelines(changed, None, "")) == set(build(SETTINGS))
 
 
 def test_only_the_tables_of_the_page_are_exchanged() -> None:
