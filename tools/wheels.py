@@ -26,7 +26,7 @@ def tables(folder: Path, package: str, names: Sequence[str], sha256: str, what: 
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise Mistake(f"cannot download {package}, which holds the {what}: {reason}")
-    wheel = sorted(folder.glob(pattern))[0]
+    wheel = min(folder.glob(pattern))
     with zipfile.ZipFile(wheel) as file:
         read = [file.read(name) for name in names]
     if not hashlib.sha256(read[0]).hexdigest().startswith(sha256):
