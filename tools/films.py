@@ -6,17 +6,13 @@ the file and at the same time, a like (four stars and more) or a view. The data 
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from tools.mistake import Mistake
+from tools import wheels
 
 PACKAGE = "recbole==1.2.1"
 FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
@@ -42,32 +38,9 @@ class Film(NamedTuple):
 
 
 def fetch(folder: Path) -> tuple[str, str]:
-    """The two tables (ratings, films) as text; downloaded once into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wheels = sorted(folder.glob("recbole-*.whl"))
-    if not wheels:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "-d",
-            str(folder),
-            PACKAGE,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise Mistake(f"cannot download {PACKAGE}, which holds the ratings: {reason}")
-        wheels = sorted(folder.glob("recbole-*.whl"))
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        ratings, films = wheel.read(f"{FOLDER}.inter"), wheel.read(f"{FOLDER}.item")
-    if not hashlib.sha256(ratings).hexdigest().startswith(SHA256):
-        raise Mistake(f"{wheels[0]} holds other ratings than expected: delete it and try again")
-    return ratings.decode(), films.decode()
+    """The two tables (ratings, films) as text; downloaded once into `folder`. Raises `Mistake`."""
+    ratings, films = wheels.tables(folder, PACKAGE, [f"{FOLDER}.inter", f"{FOLDER}.item"], SHA256, "ratings")
+    return ratings, films
 
 
 def ratings_from(table: str) -> list[Rating]:
