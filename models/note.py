@@ -64,7 +64,7 @@ class Transition(msgspec.Struct):
     target: int = msgspec.field(name="to")
     """tier after; the same as `from` when the note stays or leaves the pools"""
     verdict: str
-    """entered promoted held stopped expired reopened short paused resumed deleted"""
+    """entered promoted held stopped expired reopened short lapsed paused resumed deleted"""
     evidence: dict[str, Any]
     """exposures, observed and expected counts by action, quality {mean, low, high}, probability of passing the bar"""
     bar: dict[str, Any]

@@ -8,7 +8,7 @@ judged again whenever late evidence comes, at any age: old notes fade in the ord
 evidence that it did not have when it left (`PoolState.stood`), else a window would end nothing.
 
 A base that is not complete when its window ends keeps its exposures and stays owed (`short`, told once), behind all whose window still
-runs; what is still missing after `life_hours` is owed no longer (`expired`). Complete at any time, it is judged as any other.
+runs; what is still missing after `life_hours` is owed no longer (`lapsed`). Complete at any time, it is judged as any other.
 
 Decisions see evidence, bars, settings and the stream's clock; nothing else exists for them. A move is data: the caller writes it down.
 
@@ -32,6 +32,9 @@ from models.quality import ACTIONS, Bars, Evidence, Quality, Recent, assess, def
 
 VERSION = 1
 HOUR = 3_600_000
+
+ENDS = frozenset({"promoted", "held", "stopped", "expired"})
+"""Verdicts that end a tier, and teach its channel. A base ends once, complete."""
 
 OPEN, HELD, STOPPED, EXPIRED, PAUSED, DELETED = "open", "held", "stopped", "expired", "paused", "deleted"
 
@@ -83,7 +86,7 @@ class Move(msgspec.Struct, frozen=True):
     target: int
     """tier after"""
     verdict: str
-    """entered, promoted, held, stopped, expired, reopened, short, paused, resumed, deleted"""
+    """entered, promoted, held, stopped, expired, reopened, short, lapsed, paused, resumed, deleted"""
     probability: float
     """that the note passes the bar in question"""
     bar: float
@@ -196,17 +199,18 @@ def judge(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: int
     own, top = bars.cuts[pool.tier], pool.tier + 1 == len(made.tiers)
     following = 0.0 if top else quality.above(bars.cuts[pool.tier + 1])
     used, promised = evidence.exposures - pool.start, evidence.exposures >= pool.base
+    unfinished = pool.tier == 0 and pool.state == EXPIRED  # its base lapsed before it was complete
 
     def move(verdict: str, probability: float, bar: float, after: PoolState) -> Move:
         after = msgspec.structs.replace(after, seq=pool.seq + 1)
         return Move(after.seq, now, pool.tier, after.tier, verdict, probability, bar, quality, evidence, bars.number, after)
 
     if not top and promised and following > tier.promote:  # the base is an experiment of one size for all: what it teaches is unbiased
-        running = pool.state == OPEN or (pool.state == HELD and pool.tier > 0)
+        running = pool.state == OPEN or unfinished or (pool.state == HELD and pool.tier > 0)
         after = opened(pool, pool.tier + 1, evidence, made, now)
         return move("promoted" if running else "reopened", following, bars.cuts[pool.tier + 1], after)
     staying = quality.above(own)
-    if pool.state != OPEN:
+    if pool.state != OPEN and not unfinished:
         doubt = min(1.0 - made.reopen, 0.5 * (1.0 - pool.stood))  # at least half of the doubt there was is gone
         if pool.state != HELD and pool.tier and used < tier.quota and 1.0 - staying < doubt:
             return move("reopened", staying, own, msgspec.structs.replace(pool, state=OPEN, deadline=now + ms(tier.window_hours)))
@@ -217,10 +221,10 @@ def judge(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: int
         if promised:
             held = following >= tier.stop
             return move("held" if held else "stopped", following, bars.cuts[1], left(pool, HELD if held else STOPPED, staying))
-        if now >= pool.deadline and not short(pool, made):
+        if now >= pool.deadline and pool.state == OPEN and not short(pool, made):
             return move("short", following, bars.cuts[1], msgspec.structs.replace(pool, deadline=pool.born + ms(made.life_hours)))
-        if now >= pool.deadline:
-            return move("expired", following, bars.cuts[1], left(pool, EXPIRED, staying))
+        if now >= pool.deadline and pool.state == OPEN:
+            return move("lapsed", following, bars.cuts[1], left(pool, EXPIRED, staying))
         return None
     if promised and staying < tier.stop:
         return move("stopped", staying, own, left(pool, STOPPED, staying))

@@ -48,8 +48,6 @@ POOL_CODE = {
     pool.PAUSED: POOL_STATES.index("paused"),
     pool.DELETED: 0,
 }
-ENDS = {"promoted", "held", "stopped", "expired"}
-"""Verdicts that end a tier."""
 CROWD = 2**32 - 1
 log2, NONE = math.log2, -math.inf
 
@@ -448,7 +446,7 @@ class Notes:
         if move is None:
             return
         self.moved(part, out, kept, place, notes.transition(move))
-        if move.verdict in ENDS:
+        if move.verdict in pool.ENDS:
             body = quality.encode(move.evidence)
             for name in lists.evidence_names(note.channel):
                 out.tell("by-list", hash64(name), Evidence(name=name, h=kept.digest, t=part.now, tier=move.origin, body=body))
@@ -469,9 +467,9 @@ class Notes:
             tally = known.tallies[before.tier]
             if after is None or after.state != pool.OPEN or after.tier != before.tier:
                 tally.notes -= 1
-            if step.verdict in ENDS:
+            if step.verdict in pool.ENDS:
                 tally.exposures += max(0, note.counted[0] - int(before.start))
-        if before is not None and step.verdict in ENDS:
+        if before is not None and step.verdict in pool.ENDS:
             tally = known.tallies[before.tier]
             name = "stopped" if step.verdict == "expired" else step.verdict
             setattr(tally, name, getattr(tally, name) + 1)

@@ -20,9 +20,11 @@ from models.pool import Rules
 from tools import simulate_live
 from tools.mistake import Mistake
 from tools.worlds import plot, usual, world
+from tools.worlds.drawn import Drawn
 from tools.worlds.upwell import Ladder
 
-POLICIES = (*usual.RULES, "upwell")
+DRAWN = "upwell, drawn by feeds"
+POLICIES = (*usual.RULES, "upwell", DRAWN)
 FIGURES = (
     "ces_per_exposure",
     "rounds_to_500_top5",
@@ -72,7 +74,7 @@ def simulate(
         raise Mistake("--seeds wants at least 1")
     names = POLICIES if policy is None else (policy,)
     made = made or configured()
-    known = usual.history(spec) if names != ("upwell",) else None
+    known = usual.history(spec) if any(name in usual.RULES for name in names) else None
     jobs = [(spec, seed, name, made, known) for name in names for seed in chosen]
     if processes > 1 and len(jobs) > 1:
         with ProcessPoolExecutor(processes) as workers:
@@ -99,6 +101,8 @@ def one(job: tuple[world.Spec, int, str, Rules, usual.Known | None]) -> dict[str
     """One policy, one seed."""
     spec, seed, name, made, known = job
     run = world.World(spec, seed)
+    if name == DRAWN:
+        return Drawn(run, made, settings.load().feed, seed).run()
     return usual.RULES[name](run, known) if known is not None and name in usual.RULES else Ladder(run, made).run()
 
 

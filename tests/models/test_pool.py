@@ -144,9 +144,12 @@ def test_what_is_still_missing_of_a_promise_after_its_life_is_owed_no_longer() -
     assert next_deadline(late.state) == end
     gone = decide(late.state, evidence(60.0, 1.0), BARS, RULES, end)
     assert gone is not None
-    assert gone.verdict == "expired"
+    assert gone.verdict == "lapsed"
     assert need(gone.state, 60.0, RULES, end) == pool.NOTHING
     assert pool.owed(gone.state, 60.0, RULES, end) == 0.0
+    assert decide(gone.state, evidence(60.0, 1.0), BARS, RULES, 2 * end) is None
+    verdicts = [decide(gone.state, evidence(BASE, times), BARS, RULES, 2 * end) for times in (0.0, 6.0)]
+    assert [move.verdict for move in verdicts if move is not None] == ["stopped", "promoted"]  # complete after all, it is judged
 
 
 def test_the_base_list_stands_in_the_order_in_which_exposures_are_due() -> None:

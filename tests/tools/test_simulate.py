@@ -11,11 +11,12 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
+from config import settings as config
 from models.pool import Need
 from tests import parts
 from tools import simulate
 from tools.mistake import Mistake
-from tools.worlds import upwell, usual
+from tools.worlds import drawn, upwell, usual
 from tools.worlds.world import Spec, World, read
 
 WORLDS = Path(simulate.__file__).parent / "worlds"
@@ -63,14 +64,31 @@ def test_one_policy_with_one_set_of_settings_reaches_the_goals_in_each_world(nam
     assert found["base_within_24"] >= 0.999
 
 
-def test_the_policy_does_not_read_true_values() -> None:
-    """Without the true values it does the very same."""
+def test_what_feeds_draw_keeps_what_the_policy_needs() -> None:
+    """Page by page, with chance, the promise is kept and no quota is passed: what an hour shared out with full knowledge would do."""
+    rules, world = simulate.configured(), World(SMALL, 1)
+    run = drawn.Drawn(world, rules, config.load(environ={}).feed, 1)
+    while world.round < SMALL.rounds:
+        run.publish()
+        before = {note: (place.tier, world.exposures[note], place) for note, place in run.pools.items()}
+        world.step(run.allocate(), rules.tiers[0].quota)
+        for note, (tier, exposures, place) in before.items():
+            end = place.base if tier == 0 else place.start + rules.tiers[tier].quota
+            assert world.exposures[note] <= max(end, exposures)
+        run.settle(np.flatnonzero(world.exposures).tolist())
+    old = world.arrival + rules.deliver_hours <= world.round
+    assert (world.exposures[old] >= rules.tiers[0].quota).all()
 
+
+@pytest.mark.parametrize("policy", ["upwell", simulate.DRAWN])
+def test_the_policy_does_not_read_true_values(policy: str) -> None:
+    """Without the true values it does the very same."""
     rules = simulate.configured()
     open_run, masked = World(SMALL, 1), World(SMALL, 1)
     masked.value[:] = np.nan
     for world in (open_run, masked):
-        upwell.Ladder(world, rules).run()
+        made = upwell.Ladder(world, rules) if policy == "upwell" else drawn.Drawn(world, rules, config.load(environ={}).feed, 1)
+        made.run()
     assert (open_run.exposures == masked.exposures).all()
     assert (open_run.actions == masked.actions).all()
 

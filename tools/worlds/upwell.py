@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from models.pool import HOUR, Need, PoolState, Rules, decide, enter, first_bars, need, next_deadline, publish, score
+from models.pool import ENDS, HOUR, Need, PoolState, Rules, decide, enter, first_bars, need, next_deadline, publish, score
 from models.quality import Evidence, Recent, assess
 from tools.worlds.world import Array, World
 
@@ -76,7 +76,8 @@ class Ladder:
         move = decide(self.pools[note], self.evidence[note], self.bars, self.rules, self.now)
         if move:
             self.pools[note] = move.state
-            self.recent.add(note, move.origin, move.evidence, self.rules.prior)
+            if move.verdict in ENDS:
+                self.recent.add(note, move.origin, move.evidence, self.rules.prior)
         self.rate(note)
 
 
