@@ -16,6 +16,7 @@ LIST = {
     "whole_job": ("The whole job against plain Faust", ["60000", "2500"]),
     "latency": ("From send to the changed answer", ["10000", "2000"]),
     "feed_http": ("The feed over HTTP", ["--seconds", "10"]),
+    "overload": ("Five times what one process carries", []),
     "memory": ("Memory", []),
     "idle": ("Idle", []),
     "decode": ("Decoding an event", []),

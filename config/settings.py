@@ -168,6 +168,8 @@ class Feed(Section, frozen=True):
     snapshot_s: float
     fallback: int
     fallback_s: float
+    explore_share: float
+    explore_temperature: float
     explore_even: float
     spread: float
     spread_window: int
@@ -333,6 +335,7 @@ class Learner(Section, frozen=True):
     bias_rate: float
     factor_rate: float
     shrink: float
+    trusted: int
     negatives: float
     action_rate: float
     patience: float

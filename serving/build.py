@@ -50,7 +50,7 @@ def build(settings: Settings, model: Model | None = None, version: str = "") -> 
     nearby = (NearbySource(rules),)
     hot = (HotSource(rules),)
     return {
-        "feed": Pipeline(feed, EARLY, FILTERS, scorer, pools=True, readers=readers),
+        "feed": Pipeline(feed, EARLY, FILTERS, scorer, pools=True, mixed=True, readers=readers),
         "following": Pipeline(following, EARLY, FILTERS, OrderedScorer(scorer, newest), pools=False),
         "nearby": Pipeline(nearby, EARLY, FILTERS, scorer, pools=False),
         # Hot is the same for everybody: what was seen stays.

@@ -33,6 +33,7 @@ from serving.allotment import Allotment
 from serving.asker import recent_hashes
 from serving.clock import StreamClock, partition_state
 from serving.keys import Keys
+from serving.mix import Mix
 from serving.slots import RANKED, passed_over, place
 from serving.snapshot import Snapshot
 from serving.stages import Ask, Candidates, EarlyFilter, Filter, Hashes, Page, Placed, Query, Reader, Scorer, Source, Viewer
@@ -58,6 +59,8 @@ class Pipeline(NamedTuple):
     scorer: Scorer
     pools: bool
     """places are reserved for notes in the traffic pools"""
+    mixed: bool = False
+    """what stands together differs, and some places are chances"""
     readers: Sequence[Reader] = ()
     """sources whose notes stand in no list"""
 
@@ -80,6 +83,7 @@ class Feed:
         self.store, self.snapshot, self.clock = store, snapshot, clock
         self.rules = settings.feed
         self.allotment = Allotment(settings.pool, settings.feed, snapshot.underway)
+        self.mix = Mix(settings.feed)
         self.interests = Interests(settings.interest)
         self.seconds: dict[str, Histogram] = {}
         self.dropped: dict[str, Counter] = {}
@@ -241,7 +245,7 @@ class Feed:
         rng = np.random.Generator(np.random.PCG64(query.seed))
         scored = pipeline.scorer.score(query, viewer, candidates, notes)
         pools = self.allotment if pipeline.pools else None
-        placed, order = place(query, candidates, notes, scored, self.rules, rng, pools, viewer.now)
+        placed, order = place(query, candidates, notes, scored, self.rules, rng, pools, viewer.now, self.mix if pipeline.mixed else None)
         if query.user_id:  # what is shown to nobody is no slate
             self.allotment.hold(query.seed, candidates, notes, placed, self.clock.wall())
         passed = passed_over(order, placed, self.rules.passed, AMONG, rng)

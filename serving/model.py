@@ -19,7 +19,7 @@ TRIES = 3
 class Models:
     """The newest model that could be read.
 
-    `model` is None before the first one; `wrong` says why a model that should be there is not used, empty when all is well.
+    `model` is None before the first one that has learned enough; `wrong` says why a model that should be there is not used, empty when all is well.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,7 +49,10 @@ class Models:
             self.wrong = f"{error}: feeds are ranked by the prior"
             had, self.model, self.version, self._value = self.model is not None, None, "", None
             return had
-        self.model, self.version, self.wrong = model, head.version, ""
+        self.wrong = ""
+        if model.ranker.steps < self.settings.learner.trusted:
+            return False  # too young to know better than the prior
+        self.model, self.version = model, head.version
         return True
 
     async def _read(self, store: Store, slot: Slot, value: bytes) -> tuple[Head, Model]:

@@ -1,12 +1,12 @@
 """From scores to places: reserved places for pool notes, no two notes of one author next to each other.
 
-Which pool note gets a reserved place is drawn (`allotment.py`). The generator's seed is the hash of the unguessable request id, so that
+Which pool note gets a reserved place is drawn (`allotment.py`); `mix.py` orders the others. The generator's seed is the hash of the unguessable request id, so that
 whoever has the slate can draw again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ import numpy.typing as npt
 from config.records import SLOTS
 from config.settings import Feed
 from serving.allotment import Allotment
+from serving.mix import LOOK, Mix
 from serving.stages import Candidates, Placed, Query, Scored
 
 RANKED, POOL = SLOTS.index("ranked"), SLOTS.index("pool")
-LOOK = 4
-"""So many times the page's length of the best candidates is looked at to keep authors apart."""
+NO_CHANCES: Mapping[int, float] = {}
 
 
 def place(
@@ -31,6 +31,7 @@ def place(
     rng: np.random.Generator,
     pools: Allotment | None,
     now: int,
+    mix: Mix | None = None,
 ) -> tuple[list[Placed], npt.NDArray[Any]]:
     """Rows at their places in order, and all rows best first.
 
@@ -40,15 +41,20 @@ def place(
         who gives the places reserved for pool notes; None: this surface reserves none
     now
         the stream's clock, epoch ms
+    mix
+        how the ranked places are mixed; None: by score alone
     """
     order = np.argsort(-scored.score, kind="stable")  # candidates ascend by hash: ties break by id
     reserved = reserved_places(query.n, rules.pool_share, rng) if pools is not None else []
     drawn = pools.draw(query, candidates, notes, scored, len(reserved), now, rng) if pools is not None and reserved else []
     taken = {row for row, _ in drawn}
-    head: list[int] = order[: LOOK * query.n + len(taken)].tolist()
-    ranked = [row for row in head if row not in taken] if taken else head
     authors: list[int] = notes["author"].tolist()
-    return merge(ranked, drawn, set(reserved), query.n, authors), order
+    if mix is not None:
+        ranked, chances = mix.order(order, notes, scored, taken, query.n, rng)
+    else:
+        head: list[int] = order[: LOOK * query.n + len(taken)].tolist()
+        ranked, chances = [row for row in head if row not in taken] if taken else head, {}
+    return merge(ranked, drawn, set(reserved), query.n, authors, chances), order
 
 
 def reserved_places(n: int, share: float, rng: np.random.Generator) -> list[int]:
@@ -60,7 +66,14 @@ def reserved_places(n: int, share: float, rng: np.random.Generator) -> list[int]
     return [a + int(offset * (b - a)) for a, b, offset in zip(bounds, bounds[1:], rng.random(count).tolist(), strict=False)]
 
 
-def merge(ranked: list[int], drawn: list[tuple[int, float]], reserved: set[int], n: int, authors: Sequence[int]) -> list[Placed]:
+def merge(
+    ranked: list[int],
+    drawn: list[tuple[int, float]],
+    reserved: set[int],
+    n: int,
+    authors: Sequence[int],
+    chances: Mapping[int, float] = NO_CHANCES,
+) -> list[Placed]:
     """One row of places; a queue that is empty leaves its places to the other. Nobody follows himself while anybody else is left."""
     propensities = dict(drawn)
     pool = [row for row, _ in drawn]
@@ -72,7 +85,7 @@ def merge(ranked: list[int], drawn: list[tuple[int, float]], reserved: set[int],
         if at < 0 and (elsewhere := another(other, before, authors)) >= 0:
             queue, at = other, elsewhere
         row = queue.pop(max(at, 0))
-        placed.append(Placed(row, POOL, propensities[row]) if queue is pool else Placed(row, RANKED, 1.0))
+        placed.append(Placed(row, POOL, propensities[row]) if queue is pool else Placed(row, RANKED, chances.get(row, 1.0)))
         before = authors[row]
     return placed
 

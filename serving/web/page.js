@@ -34,9 +34,9 @@ export class Refused extends Error {
   }
 }
 
-/** Calls the API; asks for a key when it wants one. Throws `Refused`. */
+/** Calls the API; asks for a key when it wants one, and again a moment later when it has too much at once. Throws `Refused`. */
 export async function ask(path, { method = "GET", body, keepalive = false } = {}) {
-  for (;;) {
+  for (let patience = 3; ; ) {
     const headers = {};
     const key = sessionStorage.getItem(KEY);
     if (key) headers["X-API-Key"] = key;
@@ -52,6 +52,10 @@ export async function ask(path, { method = "GET", body, keepalive = false } = {}
       continue;
     }
     const told = await answer.json().catch(() => ({}));
+    if (told.code === "overloaded" && !keepalive && patience-- > 0) {
+      await pause(200 + 600 * Math.random());
+      continue;
+    }
     if (!answer.ok) throw new Refused(answer.status, told.code ?? "", told.detail ?? told.rejected?.[0]?.message ?? `The API answered ${answer.status}.`);
     return told;
   }

@@ -21,6 +21,18 @@ def system() -> Iterator[System]:
 
 @pytest.fixture
 def town(system: System) -> System:
+    return settled(system)
+
+
+@pytest.fixture
+def young() -> Iterator[System]:
+    """The town, where a model is trusted from its first slate on."""
+    made = System({"UPWELL_LEARNER__TRUSTED": "1"})
+    yield settled(made)
+    made.close()
+
+
+def settled(system: System) -> System:
     """80 notes of 20 authors under four tags, some of them liked by a crowd."""
     names = list(TAGS)
     system.publish(*(note(f"n{i}", f"a{i % 20}", [names[i % 4]], TAGS[names[i % 4]]) for i in range(80)))

@@ -62,7 +62,7 @@ class System:
         self.settings: Settings = config.load(environ=environ or {})
         self.clock = START
         self.loop = asyncio.new_event_loop()
-        self.local = Local(self.settings, stages=("intake", "users", "notes", "lists", "neighbours"), store=store, partitions=partitions)
+        self.local = Local(self.settings, store=store, partitions=partitions)
         self.producer = LocalProducer(self.local, partitions)
         self.app = create_app(self.settings, self.local.store, self.producer, wall=lambda: self.clock / 1000.0)
         self.service: Service = self.app.state.service

@@ -1,0 +1,87 @@
+"""The order of a page's ranked places: by score, what differs from its neighbours before what repeats them, and here and there a chance.
+
+best by score ─► sliding spectrum decomposition over tags, authors apart, a share for each tag ─► order
+what score leaves out ─► drawn, the better the likelier, none impossible ─► a few places, each with its propensity
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from config.settings import Feed, SettingsError
+from models.diversity import Diversity
+from models.explore import Explore
+from serving.stages import Floats, Scored
+
+LOOK = 4
+"""So many times the page's length of the best candidates is looked at."""
+BEYOND = 200
+"""Chances go to the best so many that the page does not show."""
+
+
+class Mixed(NamedTuple):
+    """Rows in the order in which they take ranked places; more than the page has."""
+
+    rows: list[int]
+    chances: dict[int, float]
+    """row that was drawn -> its propensity"""
+
+
+class Mix:
+    """See the module's docstring. Raises `SettingsError`."""
+
+    def __init__(self, rules: Feed) -> None:
+        self.share = rules.explore_share
+        try:
+            self.diversity = Diversity(rules.spread, rules.spread_window, rules.tag_share)
+            self.explore = Explore(rules.explore_temperature, rules.explore_even)
+        except ValueError as error:
+            raise SettingsError(f"settings [feed]: {error}") from None
+
+    def order(
+        self,
+        order: npt.NDArray[np.intp],
+        notes: npt.NDArray[np.void],
+        scored: Scored,
+        taken: set[int],
+        n: int,
+        rng: np.random.Generator,
+    ) -> Mixed:
+        """`order` is all rows best first; `taken` stand elsewhere on the page; `n` its length."""
+        free = np.array([row for row in order[: LOOK * n + BEYOND].tolist() if row not in taken], np.intp)
+        head, beyond = free[: LOOK * n], free[n:]
+        tags = notes["tags"][head]
+        first = self.diversity.order(scored.score[head], vectors(tags), notes["author"][head], tags, n)
+        rows: list[int] = head[first].tolist()
+        places = chance_places(min(n, len(rows)), self.share, rng) if beyond.size else []
+        chances: dict[int, float] = {}
+        if places:
+            shown = set(rows)
+            among = np.array([row for row in beyond.tolist() if row not in shown], np.intp)
+            drawn, propensities = self.explore.draw(scored.score[among].astype(np.float64), len(places), rng)
+            for place, row, propensity in zip(places, among[drawn].tolist(), propensities.tolist(), strict=False):
+                rows.insert(place, row)
+                chances[row] = propensity
+        used = set(rows)
+        return Mixed(rows + [row for row in head.tolist() if row not in used], chances)
+
+
+def chance_places(n: int, share: float, rng: np.random.Generator) -> list[int]:
+    """Places for chances, ascending; as many as the share says on average, never the first."""
+    count = min(n - 1, int(n * share + rng.random())) if n > 1 else 0
+    places: list[int] = np.sort(1 + rng.choice(n - 1, count, replace=False)).tolist() if count > 0 else []
+    return places
+
+
+def vectors(tags: npt.NDArray[np.uint64]) -> Floats:
+    """One row a note, one column a tag, of unit length: what notes have in common."""
+    names, columns = np.unique(tags, return_inverse=True)
+    bag = np.zeros((len(tags), len(names)), np.float32)
+    bag[np.arange(len(tags))[:, None], columns.reshape(tags.shape)] = 1.0
+    if len(names) and names[0] == 0:
+        bag = bag[:, 1:]
+    unit: Floats = bag / np.sqrt(np.maximum(bag.sum(1, keepdims=True), np.float32(1.0)))
+    return unit
