@@ -142,6 +142,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         Panel("Promised exposures overdue", ((f"max ({name(m.POOL_SHORTFALL)})", "exposures"),), "short", BOUNDS.overdue),
         Panel("Log loss", ((zero(f"max by (action) ({name(m.MODEL_LOGLOSS)})"), "{{action}}"),)),
         Panel("Model age", ((f"max ({name(m.MODEL_AGE)})", "age"),), "s", BOUNDS.model_age_s),
+        Panel("Happened over expected", ((f"max by (action) ({name(m.MODEL_CALIBRATION)})", "{{action}}"),), "short", 1),
+        Panel("Models refused", ((zero(f"sum (increase({name(m.MODEL_REFUSED)}[{WINDOW}]))"), "looks"),), "short", 1),
         Panel("Examples a second", ((rate(m.MODEL_EXAMPLES), "examples"),), "ops"),
     )),
 )  # fmt: skip
