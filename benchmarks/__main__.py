@@ -22,6 +22,7 @@ LIST = {
     "decode": ("Decoding an event", []),
     "users_fold": ("The users stage", []),
     "notes_fold": ("The notes stage", []),
+    "learner_fold": ("The learner stage", []),
     "store_read": ("Reads of the store", []),
     "pool_decision": ("A look at a note's pool", []),
 }

@@ -46,6 +46,8 @@ async def on_problem(request: Request, error: Exception) -> Response:
 async def on_http(request: Request, error: Exception) -> Response:
     """404 and 405 of the router, and a body that was too large after all."""
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:  # FastAPI's word for a body that is not even text
+        return problem_response(Problem(422, "invalid", "the body cannot be read"))
     code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "error")
     return problem_response(Problem(error.status_code, code, str(error.detail), error.headers))
 
@@ -78,5 +80,6 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for these errors."""
-    return {s: {"description": HTTPStatus(s).phrase, "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}} for s in statuses}
+    """OpenAPI responses for these errors; a route that takes a key may also be closed to it, and turned away."""
+    every = sorted({*statuses, *((403, 503) if 401 in statuses else ()), *((408,) if 413 in statuses else ())})
+    return {s: {"description": HTTPStatus(s).phrase, "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}} for s in every}

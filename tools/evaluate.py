@@ -47,7 +47,7 @@ SHIFT_BINS = ((0, 0), (1, 2), (3, 5), (6, 9), (10, 19), (20, 49))
 LIFE = 50
 """Engagements of a life before and after the graft."""
 PROGRESS_S = 0.5
-SHADOW = 150
+SHADOW = 200
 """Candidates of a slate that nobody saw."""
 LATE = 8
 """Records of examples that the learner waits for, as in production it waits for its second to pass."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from serving.problems import documented
 from serving.routes.reading import answer, service_of
 
 router = APIRouter(tags=["operation"])
@@ -19,7 +20,21 @@ async def healthz() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", summary="Ready for traffic", responses=documented(503), response_class=Response)
+STATE: dict[str, Any] = {
+    "type": "object",
+    "required": ["status", "reasons"],
+    "properties": {
+        "status": {"enum": ["ready", "degraded", "starting", "stopping"]},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+    },
+}
+STATES: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/json": {"schema": STATE}}}
+    for status, text in ((200, "ready, or degraded"), (503, "starting, or stopping"))
+}
+
+
+@router.get("/readyz", summary="Ready for traffic", responses=STATES, response_class=Response)
 async def readyz(request: Request) -> Response:
     """503 before the first snapshot and while stopping, else `ready` or `degraded` with the reasons."""
     service = service_of(request)

@@ -84,7 +84,7 @@ class UserSettings(BaseModel):
     personalized: StrictBool
 
 
-@router.put("/settings", summary="Personalised or not", status_code=202, responses=TOLD, response_class=Response)
+@router.put("/settings", summary="Personalised or not", status_code=202, responses=TOLD | documented(413), response_class=Response)
 async def settings(request: Request, user_id: UserId, wanted: UserSettings) -> Response:
     """With `personalized: false` the next feed uses no profile, and nothing is learned from what follows."""
     service = service_of(request)
