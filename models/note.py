@@ -91,7 +91,7 @@ class Note(msgspec.Struct, array_like=True):
     author_notes: int | None = None
     author_followers: int | None = None
     since: int = 0
-    """when the first signal came, epoch ms; 0: there is nothing here"""
+    """append time of the first signal, epoch ms; 0: there is nothing here"""
     published_at: int = 0
     """0: never published"""
     changed_at: int = 0

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from config.decode import AHEAD_MS
 from config.events import ACTIONS
 from config.keys import hash64, note_key
 from config.records import Bars, Evidence, NoteAct, NoteChange, NoteServed, Probe, Score, decode_note
@@ -278,6 +279,11 @@ class KnownFamily:
         return values
 
 
+def since(part: Part) -> int:
+    """When a note was first heard of, by append time where it is known."""
+    return part.appended or max(part.now, 1)
+
+
 class Notes:
     """The stage. Stateless but for settings."""
 
@@ -342,7 +348,9 @@ class Notes:
         note: Note = state.note
         state.dirty = True
         note.timer = 0
-        if note.status == UNKNOWN:
+        if note.status == UNKNOWN and self.waits(part, note):
+            self.set_timer(part, out, state)
+        elif note.status == UNKNOWN:
             state.note, state.moves = Note(), []
             state.restand()
             out.count("unknown", "expired")
@@ -365,9 +373,13 @@ class Notes:
             note.id = id
         kept.dirty = True
         if not note.since:
-            note.since = max(part.now, 1)
+            note.since = since(part)
             self.set_timer(part, out, kept)
         return True
+
+    def waits(self, part: Part, note: Note) -> bool:
+        """Whether an unknown note's publication may still come: a replay passes months in a minute, and catalogue and events are two logs."""
+        return 0 < part.appended < note.since + self.unknown_ms - AHEAD_MS
 
     def act(self, part: Part, out: Out, kept: Kept, signal: NoteAct) -> None:
         """A counter moves. Scores are told, and the pool decides, where it may matter."""
@@ -407,7 +419,7 @@ class Notes:
             if not patch.get("author_id"):
                 out.dead("missing_field", "author_id: the first record of a note names its author")
                 return
-        note.id, note.since = id, note.since or max(part.now, 1)
+        note.id, note.since = id, note.since or since(part)
         kept.dirty = True
         before = [self.names(kept, k) if note.told[k] is not None else () for k in range(4)]
         facts, author = notes.facts_of(note), note.author
@@ -490,7 +502,7 @@ class Notes:
         """One timer a note: the window of its tier, or the end of an unknown note's time."""
         note, deadline = kept.note, 0
         if note.status == UNKNOWN:
-            deadline = note.since + self.unknown_ms if note.since else 0
+            deadline = (note.timer or part.now + self.unknown_ms) if note.since else 0
         elif note.pool is not None and notes.wants(note):
             deadline = notes.deadline_of(note, self.rules, part.now)
             if deadline <= part.now:  # looked at already, and nothing came of it

@@ -157,6 +157,21 @@ def test_signals_before_publication_are_kept_for_a_while() -> None:
     assert not [key for key in loop.notes.store if key[1] == note_key(hash64("ghost"))]
 
 
+def test_a_replay_that_passes_months_in_a_minute_forgets_no_note_whose_publication_is_under_way() -> None:
+    """Catalogue and events are two logs: what waits for a note waits as long by append time as by event time."""
+    loop = Loop()
+    loop.notes.appended = loop.t
+    loop.act("like", times=4)
+    loop.pass_time(24 * 90 * HOUR)
+    assert loop.state().status == UNKNOWN
+    loop.publish(**FIELDS)
+    assert (loop.state().status, loop.state().counts[ACTIONS.index("like")]) == (PUBLISHED, 4)
+    loop.act("like", "ghost")
+    loop.notes.appended += 24 * HOUR
+    loop.pass_time(25 * HOUR)
+    assert not [key for key in loop.notes.store if key[1] == note_key(hash64("ghost"))]
+
+
 def test_traffic_that_is_no_evidence_is_counted_apart() -> None:
     """Test and bot traffic has counters of its own; paid, strange and the author's own count, and are never evidence."""
     loop = Loop()
