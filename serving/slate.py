@@ -6,6 +6,7 @@ import numpy as np
 
 from config.keys import hash64
 from config.records import VERSION, Served, Signal, Slate, SlateItem, UserRecord, encode
+from serving.expected import expected
 from serving.stages import Page
 from store.layout import POOL_STATES
 
@@ -35,7 +36,7 @@ def slate_of(page: Page, settings_hash: str) -> Slate:
     slate.settings_hash = settings_hash
     if scored is not None:
         slate.features = scored.features[all_rows].astype("<f2").tobytes()
-        slate.predictions = scored.predictions[rows].astype("<f2").tobytes()
+        slate.predictions = expected(page).astype("<f2").tobytes()
         slate.context = scored.context
         slate.model_version = page.scorer.version
     return slate

@@ -41,7 +41,6 @@ ENVIRON = {
     "UPWELL_FEED__POOL_AHEAD": str(AHEAD),
     "UPWELL_FEED__SNAPSHOT_S": "0.1",  # an hour lasts seconds here, so what was given must be known soon …
     "UPWELL_FEED__TIMEOUT_S": "0.3",  # … and it counts as unseen for as long as a feed may take
-    "UPWELL_USERS__SLATE_MINUTES": "2",  # what stands in other places is looked at by nobody, and is under way until its slate is settled
 }
 PAGE = 20
 VISITORS = 12
@@ -89,7 +88,7 @@ class Live:
                 self.left, self.used, before = self.world.spec.exposures_per_round, 0, -1
                 while self.left > 0 and self.used > before:  # until a state that knows all has nothing more to give
                     before, self.given_at = self.used, time.monotonic()
-                    await asyncio.gather(*(self.visitor() for _ in range(VISITORS)))
+                    await asyncio.gather(*(self.visitor(n == 0) for n in range(VISITORS)))
                     await self.settled()
                 self.busy_s += time.monotonic() - self.began
                 self.world.turn(self.base)
@@ -116,7 +115,7 @@ class Live:
             if self.world.round == 0:
                 await asyncio.sleep(1.0)  # both APIs have read the stream's clock: before that they would stamp slates with the wall's
 
-    async def visitor(self) -> None:
+    async def visitor(self, first: bool) -> None:
         """Feeds, one after the other, while the hour has exposures left that pools want."""
         while self.left > 0 and time.monotonic() - self.given_at < IDLE_S:
             wanted = min(PAGE, self.left)
@@ -126,8 +125,10 @@ class Live:
             self.used += seen
             if seen:
                 self.given_at = time.monotonic()
-            else:
-                await asyncio.sleep(0.5)
+            else:  # one looks now and then, the others wait: other places than the pools' are under way too, and nobody looks at them
+                began = time.monotonic()
+                while time.monotonic() - began < (0.4 if first else IDLE_S) and self.given_at < began:
+                    await asyncio.sleep(0.02)
 
     async def visit(self, wanted: int) -> int:
         """One person looks at one feed's pool places; how many there were."""
