@@ -479,12 +479,12 @@ class Notes:
             tally = known.tallies[before.tier]
             if after is None or after.state != pool.OPEN or after.tier != before.tier:
                 tally.notes -= 1
-            if step.verdict in pool.ENDS:
-                tally.exposures += max(0, note.counted[0] - int(before.start))
         if before is not None and step.verdict in pool.ENDS:
             tally = known.tallies[before.tier]
             name = "stopped" if step.verdict == "expired" else step.verdict
             setattr(tally, name, getattr(tally, name) + 1)
+            if before.state == pool.OPEN or before.tier == 0:  # what was held and expires now ended before; a base ends once, lapsed or not
+                tally.exposures += max(0, note.counted[0] - int(before.start))
         stays = before is not None and after is not None and before.state == pool.OPEN and after.tier == before.tier
         if after is not None and after.state == pool.OPEN and not stays:
             known.tallies[after.tier].notes += 1

@@ -126,9 +126,7 @@ class Live:
             if seen:
                 self.given_at = time.monotonic()
             else:  # one looks now and then, the others wait: other places than the pools' are under way too, and nobody looks at them
-                began = time.monotonic()
-                while time.monotonic() - began < (0.4 if first else IDLE_S) and self.given_at < began:
-                    await asyncio.sleep(0.02)
+                await asyncio.sleep(IDLE_S / 4 if first else IDLE_S / 2)
 
     async def visit(self, wanted: int) -> int:
         """One person looks at one feed's pool places; how many there were."""
