@@ -305,6 +305,22 @@ def evaluate(
 
 
 @app.command()
+def bench(
+    names: Annotated[list[str] | None, Argument(help="Which; default: all, and benchmarks/README.md anew.", show_default=False)] = None,
+) -> None:
+    """How fast it is on this machine: tables of ratios and figures. Needs a checkout of the repository.
+
+    Example: upwell bench whole_job
+    """
+    import subprocess
+
+    root = Path(__file__).resolve().parent
+    if not (root / "benchmarks").is_dir():
+        fail("the benchmarks are part of the repository, not of the package: run this in a checkout")
+    raise typer.Exit(subprocess.run([sys.executable, "-m", "benchmarks", *(names or [])], cwd=root, check=False).returncode)
+
+
+@app.command()
 def doctor() -> None:
     """What is reachable, what is wrong, and what to do; exit 1 when something is wrong.
 
