@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from config.events import ACTIONS
+from config.keys import hash64
 from config.settings import load
+from store.layout import notes_from
 from tools import evaluate
 from tools.evaluate import Run, System, auc, engagements, figures, lines, lives, logloss
 from tools.mistake import Mistake
@@ -126,6 +129,25 @@ def test_figures_by_hand() -> None:
     assert auc(np.array([0.2, 0.5, 0.5, 0.7]), np.array([False, True, False, True])) == 0.875
     assert auc(np.array([0.2, 0.5]), np.array([True, True])) is None
     assert logloss(np.array([0.5, 0.5]), np.array([True, False])) == round(float(np.log(2)), 4)
+
+
+def test_what_nobody_saw_teaches_and_is_no_exposure(tmp_path: Path) -> None:
+    """Shadow slates reach the learner by users and examples; a note's exposures are those of the log; a frozen model stands still."""
+    log = lines([written(tmp_path, *chain(20, 12))])
+    system = System(SETTINGS, "feed")
+    run = Run(system, 8)
+    asyncio.run(run.over(log))
+    learned = system.local.stages["learner"].families["model"]
+    slot = system.local.manifest.at("learner", 0)
+    values = [system.local.store.values.get(slot.key(part)) for part in learned.parts]  # type: ignore[attr-defined]
+    model = learned.load(b"", values).model
+    assert model.ranker.steps > 150
+    keys = system.snapshot.keys
+    assert keys is not None
+    hashes = [hash64(f"n{i}") for i in range(12)]
+    notes, _ = notes_from(asyncio.run(system.local.store.read(keys.note("note", hashes))))
+    assert notes["counts"][:, ACTIONS.index("impression")].tolist() == [20] * 12
+    assert notes["served"].sum() == 0
 
 
 def test_nothing_tested_is_no_error(tmp_path: Path) -> None:
