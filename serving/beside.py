@@ -12,7 +12,7 @@ import numpy as np
 
 from models.features import Joined, join
 from models.neighbours import SUMS, read
-from serving.stages import Floats, Hashes
+from models.ranker import Floats, Hashes
 
 TOGETHER = SUMS.index("together")
 

@@ -9,7 +9,7 @@ cannot drop: their answers have no room for it. None of them reads, waits, count
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -17,11 +17,9 @@ import numpy.typing as npt
 
 from models.interest import Named, Taste
 from models.user import Hot
+from serving.beside import Beside
+from serving.keys import Keys
 from store.layout import NOTE
-
-if TYPE_CHECKING:
-    from serving.beside import Beside
-    from serving.keys import Keys
 
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
