@@ -35,11 +35,17 @@ DATA_DIR = Path(".upwell")
 
 
 def settings(local: bool = False) -> Settings:
-    """The effective settings; with `local`, a running `upwell up` here names Kafka and Redis when nothing else does."""
+    """The effective settings; with `local`, a running `upwell up` here names Kafka and Redis when nothing else does.
+
+    A ladder of pools that is none stops every command, before it connects to anything.
+    """
     from config.settings import load
+    from models.pool import configured
     from tools.up import environment
 
-    return load(environ=environment(DATA_DIR) if local else environment(None))
+    effective = load(environ=environment(DATA_DIR) if local else environment(None))
+    configured(effective)
+    return effective
 
 
 def shown_version(value: bool) -> None:
@@ -70,6 +76,7 @@ def up(
     """
     from tools.up import run
 
+    settings()  # what cannot be used stops the start here, not in each of its processes
     raise typer.Exit(run(data_dir, port, town=town))
 
 

@@ -156,6 +156,7 @@ class Feed(Section, frozen=True):
     pool_share: float
     pool_temperature: float
     pool_match: float
+    pool_language: float
     pool_ahead: float
     pool_stale_s: float
     passed: int

@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from config.settings import Pool, PoolPrior, Settings
+from config.settings import Pool, PoolPrior, Settings, SettingsError
 from models.quality import ACTIONS, Bars, Evidence, Quality, Recent, assess, default_bars
 
 VERSION = 1
@@ -99,55 +99,55 @@ class Move(msgspec.Struct, frozen=True):
 
 
 def rules(section: Mapping[str, Any]) -> Rules:
-    """The settings' `[pool]` as plain data, as rules. Raises ValueError, which names the setting."""
+    """The settings' `[pool]` as plain data, as rules. Raises SettingsError, which names the setting."""
     try:
         made = msgspec.convert(section, Rules)
     except msgspec.ValidationError as error:
-        raise ValueError(f"setting pool: {error}") from None
+        raise SettingsError(f"setting pool: {error}") from None
     validate(made)
     return made
 
 
 def configured(settings: Settings) -> Rules:
-    """The rules of loaded settings. Raises ValueError, which names the setting."""
+    """The rules of loaded settings. Raises SettingsError, which names the setting."""
     return rules(msgspec.to_builtins(settings.pool))
 
 
 def validate(made: Rules) -> None:
-    """Quotas of zero, falling bars, windows that overlap and the like raise ValueError, which names the setting."""
+    """Quotas of zero, falling bars, windows that overlap and the like raise SettingsError, which names the setting."""
     if len(made.tiers) < 2:
-        raise ValueError("setting pool.tiers: a ladder has at least two tiers")
+        raise SettingsError("setting pool.tiers: a ladder has at least two tiers")
     for i, tier in enumerate(made.tiers):
         where, before = f"setting pool.tiers[{i}]", made.tiers[i - 1] if i else None
         if tier.quota <= 0:
-            raise ValueError(f"{where}.quota: wants at least one exposure, got {tier.quota}")
+            raise SettingsError(f"{where}.quota: wants at least one exposure, got {tier.quota}")
         if not 0.0 <= tier.bar < 1.0:
-            raise ValueError(f"{where}.bar: is a quantile of recent notes, in [0, 1), got {tier.bar}")
+            raise SettingsError(f"{where}.bar: is a quantile of recent notes, in [0, 1), got {tier.bar}")
         if before is None and tier.bar != 0.0:
-            raise ValueError(f"{where}.bar: the base tier is open to all, its bar is 0, got {tier.bar}")
+            raise SettingsError(f"{where}.bar: the base tier is open to all, its bar is 0, got {tier.bar}")
         if before is not None and tier.bar <= before.bar:
-            raise ValueError(f"{where}.bar: bars rise with the ladder, got {tier.bar} after {before.bar}")
+            raise SettingsError(f"{where}.bar: bars rise with the ladder, got {tier.bar} after {before.bar}")
         if tier.window_hours <= 0.0 or tier.pace <= 0.0 or tier.boost <= 0.0:
-            raise ValueError(f"{where}: window_hours, pace and boost are above zero")
+            raise SettingsError(f"{where}: window_hours, pace and boost are above zero")
         if tier.quota > tier.pace * tier.window_hours:
-            raise ValueError(f"{where}.pace: {tier.pace} an hour cannot bring {tier.quota} exposures in {tier.window_hours} hours")
+            raise SettingsError(f"{where}.pace: {tier.pace} an hour cannot bring {tier.quota} exposures in {tier.window_hours} hours")
         if not 0.0 <= tier.stop < tier.promote <= 1.0:
-            raise ValueError(f"{where}.stop: stop < promote, both probabilities, got {tier.stop} and {tier.promote}")
+            raise SettingsError(f"{where}.stop: stop < promote, both probabilities, got {tier.stop} and {tier.promote}")
     if not 0.0 < made.deliver_hours <= made.tiers[0].window_hours:
-        raise ValueError("setting pool.deliver_hours: overlaps the end of the base tier's window (pool.tiers[0].window_hours)")
+        raise SettingsError("setting pool.deliver_hours: overlaps the end of the base tier's window (pool.tiers[0].window_hours)")
     if made.tiers[0].window_hours >= made.life_hours:
-        raise ValueError("setting pool.life_hours: a promise lives longer than the base tier's window (pool.tiers[0].window_hours)")
+        raise SettingsError("setting pool.life_hours: a promise lives longer than the base tier's window (pool.tiers[0].window_hours)")
     unknown = sorted(set(made.weights) - set(ACTIONS)) or [name for name, worth in made.weights.items() if worth < 0.0]
     if unknown or not any(made.weights.get(name, 0.0) > 0.0 for name in ACTIONS[1:]):
-        raise ValueError(f"setting pool.weights: wants weights >= 0 of {', '.join(ACTIONS[1:])}; see {', '.join(unknown) or 'all'}")
+        raise SettingsError(f"setting pool.weights: wants weights >= 0 of {', '.join(ACTIONS[1:])}; see {', '.join(unknown) or 'all'}")
     if not 0.0 < made.base_share <= 1.0:
-        raise ValueError("setting pool.base_share: is a share, in (0, 1]")
+        raise SettingsError("setting pool.base_share: is a share, in (0, 1]")
     if made.half_life_hours <= 0.0:
-        raise ValueError("setting pool.half_life_hours: is above zero")
+        raise SettingsError("setting pool.half_life_hours: is above zero")
     if not 0.0 <= made.reopen <= 1.0:
-        raise ValueError("setting pool.reopen: is a probability")
+        raise SettingsError("setting pool.reopen: is a probability")
     if made.creator_bonus < 0:
-        raise ValueError("setting pool.creator_bonus: is not below zero")
+        raise SettingsError("setting pool.creator_bonus: is not below zero")
     check_prior(made.prior)
 
 
@@ -156,12 +156,12 @@ def check_prior(prior: PoolPrior) -> None:
         table: dict[str, float] = getattr(prior, field)
         wrong = [name for name in ACTIONS if table.get(name, 0.0) <= 0.0] or sorted(set(table) - set(ACTIONS))
         if wrong:
-            raise ValueError(f"setting pool.prior.{field}.{wrong[0]}: wants a number above zero for each of {', '.join(ACTIONS)}")
+            raise SettingsError(f"setting pool.prior.{field}.{wrong[0]}: wants a number above zero for each of {', '.join(ACTIONS)}")
     for field in ("shape", "rate_strength", "level_strength", "slope_strength", "bar_strength", "window"):
         if getattr(prior, field) <= 0:
-            raise ValueError(f"setting pool.prior.{field}: is above zero")
+            raise SettingsError(f"setting pool.prior.{field}: is above zero")
     if not 0.0 <= prior.rho < 1.0:
-        raise ValueError("setting pool.prior.rho: is a correlation, in [0, 1)")
+        raise SettingsError("setting pool.prior.rho: is a correlation, in [0, 1)")
 
 
 # ---------------------------------------------------------------------------------------------------------------- a note's way

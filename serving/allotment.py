@@ -6,8 +6,8 @@
                   promise   weight = (due / base) x pull                         whoever is behind, in equal parts
                   score     weight = (value x boost x fade)^(1 / T) x pull       the best, up to what each wants
 
-`pull` = e^(feed.pool_match x match), where match is the part of the ranker's score that is this user's taste in the note. Weights are never
-zero, so a note also meets strangers.
+`pull` = e^(feed.pool_match x match), where `match.py` says how well the note fits the user. Weights are never zero, so a note also meets
+strangers.
 The logged propensity is the probability of the draw, over both kinds of place, given those before it.
 """
 
@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from config.records import SLOTS, SOURCES
 from config.settings import Feed, Pool
-from serving.stages import Candidates, Mask, Placed, Query, Scored
+from serving.match import match
+from serving.stages import Candidates, Mask, Placed, Query, Scored, Viewer
 from serving.underway import Underway
 from store.layout import POOL_STATES
 
@@ -81,7 +82,7 @@ class Ladder:
         due
             share of the base that is due, 0 for notes that are owed nothing now
         score, pull
-            logs: `models.pool.score`, and how hard the user's taste pulls
+            logs: `models.pool.score`, and how hard it pulls that a note fits the user
         """
         promised = due * np.exp(np.clip(pull - pull.max(), -30.0, 0.0))
         utility = score / max(temperature, 1e-3) + pull
@@ -110,27 +111,27 @@ class Allotment:
     def draw(
         self,
         query: Query,
+        viewer: Viewer,
         candidates: Candidates,
         notes: npt.NDArray[np.void],
         scored: Scored,
         count: int,
-        now: int,
         rng: np.random.Generator,
     ) -> list[tuple[int, float]]:
-        """Up to `count` rows of the candidates for reserved places, each with its propensity. `now`: the stream's clock."""
+        """Up to `count` rows of the candidates for reserved places, each with its propensity."""
         self.underway.release(query.seed)  # whoever decides it again decides the same
         rows = np.flatnonzero(((candidates.sources & FROM_POOL) != 0) & (notes["pool"] == RUNNING))
         if not rows.size:
             return []
         hashes, running = candidates.hashes[rows], notes[rows]
         own, given = self.underway.own(hashes)
-        wants = self.ladder.wants(running, own, now)
+        wants = self.ladder.wants(running, own, viewer.now)
         may = self.ladder.open(running, own, given, wants) & self.underway.stands(hashes)
         rows = rows[may]
         if not rows.size:
             return []
         score = notes["score"][rows].astype(np.float64)
-        pull = self.rules.pool_match * scored.own[rows].astype(np.float64)
+        pull = self.rules.pool_match * match(viewer, notes[rows], scored.own[rows], self.rules)
         drawn = self.ladder.draw((wants.due / wants.base)[may], score, pull, count, self.rules.pool_temperature, rng)
         return [(int(rows[at]), propensity) for at, propensity in drawn]
 

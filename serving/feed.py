@@ -245,7 +245,7 @@ class Feed:
         rng = np.random.Generator(np.random.PCG64(query.seed))
         scored = pipeline.scorer.score(query, viewer, candidates, notes)
         pools = self.allotment if pipeline.pools else None
-        placed, order = place(query, candidates, notes, scored, self.rules, rng, pools, viewer.now, self.mix if pipeline.mixed else None)
+        placed, order = place(query, viewer, candidates, notes, scored, self.rules, rng, pools, self.mix if pipeline.mixed else None)
         if query.user_id:  # what is shown to nobody is no slate
             self.allotment.hold(query.seed, candidates, notes, placed, self.clock.wall())
         passed = passed_over(order, placed, self.rules.passed, AMONG, rng)

@@ -16,7 +16,7 @@ from config.records import SLOTS
 from config.settings import Feed
 from serving.allotment import Allotment
 from serving.mix import LOOK, Mix
-from serving.stages import Candidates, Placed, Query, Scored
+from serving.stages import Candidates, Placed, Query, Scored, Viewer
 
 RANKED, POOL = SLOTS.index("ranked"), SLOTS.index("pool")
 NO_CHANCES: Mapping[int, float] = {}
@@ -24,13 +24,13 @@ NO_CHANCES: Mapping[int, float] = {}
 
 def place(
     query: Query,
+    viewer: Viewer,
     candidates: Candidates,
     notes: npt.NDArray[np.void],
     scored: Scored,
     rules: Feed,
     rng: np.random.Generator,
     pools: Allotment | None,
-    now: int,
     mix: Mix | None = None,
 ) -> tuple[list[Placed], npt.NDArray[Any]]:
     """Rows at their places in order, and all rows best first.
@@ -39,14 +39,12 @@ def place(
     ----------
     pools
         who gives the places reserved for pool notes; None: this surface reserves none
-    now
-        the stream's clock, epoch ms
     mix
         how the ranked places are mixed; None: by score alone
     """
     order = np.argsort(-scored.score, kind="stable")  # candidates ascend by hash: ties break by id
     reserved = reserved_places(query.n, rules.pool_share, rng) if pools is not None else []
-    drawn = pools.draw(query, candidates, notes, scored, len(reserved), now, rng) if pools is not None and reserved else []
+    drawn = pools.draw(query, viewer, candidates, notes, scored, len(reserved), rng) if pools is not None and reserved else []
     taken = {row for row, _ in drawn}
     authors: list[int] = notes["author"].tolist()
     if mix is not None:

@@ -81,7 +81,7 @@ def stand(kept: Kept) -> bytes:
         NOTE_VERSION, note.status, note.visibility, note.media,
         place.tier if place is not None and running else -1,
         POOL_CODE[place.state] if place is not None else 0,
-        note.language.encode()[:2],
+        note.language.lower().encode()[:2],
         kept.digest, kept.author,
         hash64(note.channel) if note.channel else 0,
         hash64(lists.cell(note.lat, note.lon)) if note.lat is not None and note.lon is not None else 0,

@@ -147,7 +147,7 @@ def toml(values: Mapping[str, Any], prefix: str = "") -> str:
 
 def scalar(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{}"
+        return "{" + ", ".join(f"{name} = {scalar(one)}" for name, one in value.items()) + "}"
     if isinstance(value, str):
         return msgspec.json.encode(value).decode()
     if isinstance(value, bool):

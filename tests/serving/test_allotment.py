@@ -14,6 +14,7 @@ from config.records import SOURCES
 from models import pool
 from models.pool import HOUR, PoolState, need
 from serving.allotment import Allotment, Ladder
+from serving.feed import nobody
 from serving.stages import Candidates, Query, Scored
 from serving.underway import Underway
 from store.layout import NOTE, POOL_STATES
@@ -107,7 +108,7 @@ def test_a_promise_that_does_not_fit_is_shared_in_equal_parts() -> None:
         for feed in range(25):
             notes["organic"], notes["quota"] = given_, MADE.tiers[0].quota - given_
             now = T0 + hour * HOUR + feed * HOUR // 25
-            for row, _ in allotment.draw(QUERY, candidates, notes, scored, 5, now, np.random.default_rng([hour, feed])):
+            for row, _ in allotment.draw(QUERY, nobody(now), candidates, notes, scored, 5, np.random.default_rng([hour, feed])):
                 given_[row] += 1
     assert given_.sum() == 25 * 5 * deliver
     assert given_.min() >= 0.6 * given_.mean()
@@ -122,7 +123,7 @@ def test_a_user_without_a_match_still_sees_a_few_and_a_note_meets_strangers() ->
     times = np.zeros(10)
     notes["score"] = 0.0
     for seed in range(600):
-        for row, _ in allotment.draw(QUERY, candidates, notes, scored._replace(own=own), 2, T0, np.random.default_rng(seed)):
+        for row, _ in allotment.draw(QUERY, nobody(T0), candidates, notes, scored._replace(own=own), 2, np.random.default_rng(seed)):
             times[row] += 1
     assert times[0] > 5 * times[1:].mean()
     assert times[1:].min() > 0
@@ -147,4 +148,4 @@ def test_what_may_not_be_given_now_is_not_drawn(why: str) -> None:
     else:
         candidates = candidates._replace(sources=np.full(6, 1 << SOURCES.index("hot"), np.uint8))
     allotment = Allotment(SETTINGS.pool, SETTINGS.feed, underway)
-    assert allotment.draw(QUERY, candidates, notes, scored, 3, T0, np.random.default_rng(1)) == []
+    assert allotment.draw(QUERY, nobody(T0), candidates, notes, scored, 3, np.random.default_rng(1)) == []

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config import settings as config
+from serving.feed import nobody
 from serving.slots import POOL, merge, passed_over, place, reserved_places
 from serving.stages import Candidates, Query, Scored
 from store.layout import NOTE, POOL_STATES
@@ -65,5 +66,5 @@ def test_the_sample_of_what_was_passed_over_stands_for_all_of_it(n: int, count: 
 def test_places_run_best_first_where_nothing_is_reserved() -> None:
     candidates, notes, scored = pool_of(30, 5)
     query = Query("u", 1, "feed", 10, "r", 1)
-    placed, order = place(query, candidates, notes, scored, RULES, np.random.default_rng(1), pools=None, now=0)
+    placed, order = place(query, nobody(0), candidates, notes, scored, RULES, np.random.default_rng(1), pools=None)
     assert [p.row for p in placed] == order[:10].tolist() == np.argsort(-scored.score, kind="stable")[:10].tolist()

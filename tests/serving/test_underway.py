@@ -13,6 +13,7 @@ from config.keys import hash64
 from config.records import SLOTS, Served
 from serving.allotment import Allotment
 from serving.app import create_app
+from serving.feed import nobody
 from serving.producer import Ack
 from serving.service import Service
 from serving.slots import POOL
@@ -122,7 +123,7 @@ def test_a_quota_is_overshot_by_five_per_cent_at_most(processes: int, delay: flo
         records["served"] = np.bincount(log[:applied], minlength=notes)
         for _ in range(6):
             api = apis[int(rng.integers(processes))]
-            drawn = api.allotment.draw(Query("u", 1, "feed", 4, "r", len(log)), candidates, records, scored, 4, T0, rng)
+            drawn = api.allotment.draw(Query("u", 1, "feed", 4, "r", len(log)), nobody(T0), candidates, records, scored, 4, rng)
             rows = [row for row, _ in drawn]
             api.allotment.hold(len(log), candidates, records, [Placed(row, POOL, 1.0) for row in rows], now)
             seed_ = len(log)

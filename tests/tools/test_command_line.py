@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import pytest
 import typer.main
 
 import upwell
+from config.settings import Pool, load
 from tests import parts
 from tests.parts import ROOT
+from tools.show import toml
 
 
 def run(*arguments: str, input: bytes = b"", cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[bytes]:
@@ -93,6 +96,34 @@ def test_a_users_mistake_is_one_clear_line(arguments: list[str], environ: dict[s
         assert done.stderr.startswith(b"upwell: ")
 
 
+@pytest.mark.parametrize(
+    "command", [["worker"], ["api", "--port", "0"], ["up", "--no-town", "--port", "0"]], ids=lambda command: command[0]
+)
+@pytest.mark.parametrize(
+    "place, value, name",
+    [
+        (("tiers", 1, "quota"), 0, "pool.tiers[1].quota"),
+        (("tiers", 2, "bar"), 0.5, "pool.tiers[2].bar"),
+        (("deliver_hours",), 25.0, "pool.deliver_hours"),
+    ],
+    ids=["quota of zero", "falling bars", "overlapping windows"],
+)
+def test_a_ladder_that_is_none_stops_the_start(command: list[str], place: tuple[Any, ...], value: float, name: str, tmp_path: Path) -> None:
+    """Worker, API and `upwell up` end before they connect to anything, with one line that names the setting."""
+    pool = msgspec.to_builtins(load(environ={}).pool)
+    *way, last = place
+    inner = pool
+    for step in way:
+        inner = inner[step]
+    inner[last] = value
+    written = tmp_path / "upwell.toml"
+    written.write_text(toml({"pool": pool}), "utf-8")
+    done = run(*command, cwd=tmp_path, UPWELL_CONFIG=str(written), **NOWHERE)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"upwell: setting {name}: ")
+    assert len(done.stderr.decode().strip().splitlines()) == 1
+
+
 def test_a_wrong_flag_exits_with_two() -> None:
     """As other commands do."""
     done = run("lag", "--wach")
@@ -112,6 +143,7 @@ def test_config_masks_secrets_and_is_toml() -> None:
     assert told["redis"]["url"] == "redis://***@host/0"
     assert told["events"]["aliases"] == {"read": "view"}
     assert told["kafka"]["partitions"] == 16
+    assert msgspec.convert(told["pool"], Pool) == load(environ={}).pool
 
 
 def test_check_names_every_refused_line(tmp_path: Path) -> None:
