@@ -9,25 +9,28 @@ header          holds
 ``message``     one line that names the field
 ``step``        only where a step was passed over for good (``fold_error``): its place in the position, for rebuilds
 ``retry``       only on what was retried once: ``topic/partition/offset[/index]`` of the first try, the topic by its short name
-``part``        only where the value is not the whole record: ``element`` (of a large array) or ``head`` (of a record too large to send)
+``part``        only where the value is not the whole record: ``element`` (of a large array, or the signal of a large internal record) or
+                ``head`` (of a record too large to send)
 ==============  =================================================================================================================
 
-A large array is not repeated for each of its bad elements: that would let one record of 1 MB write 500 MB of dead letters.
+A large record is not repeated for each of its bad places: that would let one record of 1 MB write 500 MB of dead letters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import msgspec
 
+from config.decode import laxly
 from streams.stage import Record
 
 Headers = tuple[tuple[str, bytes], ...]
 
 WHOLE_BYTES = 4_096
-"""An array up to this size is kept whole with each of its dead elements."""
+"""A record up to this size is kept whole with each of its dead places."""
 
 LETTER_BYTES = 1_044_000
 """Of key, value and headers: below what a broker and a producer take by default."""
@@ -35,15 +38,34 @@ LETTER_BYTES = 1_044_000
 KEY_BYTES = 1_024
 MESSAGE_CHARS = 500
 
-OF_THE_RECORD = ("not_utf8", "not_json", "too_large", "too_many", "fold_error")
-"""Reasons that concern the record, not the place `index` in it (a fold error's index counts what an array was split into)."""
+OF_THE_RECORD = ("not_utf8", "too_large", "too_many", "fold_error")
+"""Reasons that concern the record, not the place `index` in it (a fold error's index counts what an array was split into). `not_json` may
+concern either: of an array that is one but for a NaN in some elements, these."""
 
 RETRIED = "retry"
 SENT = "retried"
 """The one header of a record without a value in the dead topic: the first place of a letter that was sent again."""
+PLACE_BYTES = 256
+"""Of the `RETRIED` header: what is longer, anybody wrote."""
 PUBLIC = ("events", "notes")
 
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Signals(msgspec.Struct, array_like=True):
+    """A packed record (`config.records.Packed`), its signals as bytes."""
+
+    v: Any
+    source: Any
+    base: Any
+    first: Any
+    end: Any
+    appended: Any
+    notes: Any
+    signals: list[msgspec.Raw]
+
+
+_signals = msgspec.msgpack.Decoder(Signals).decode
 
 
 class NotRetriable(Exception):
@@ -86,14 +108,16 @@ def letter(record: Record, topic: str, index: int | None, reason: str, message: 
     """Key, value and headers of the dead letter of `record`, which came from `topic` (full name)."""
     value, part = record.value, ""
     if value is not None and len(value) > WHOLE_BYTES and reason not in OF_THE_RECORD:
-        element = element_of(value, index or 0)
+        element = element_of(value, index or 0, record.topic in PUBLIC)
         if element is not None:
             value, part = element, "element"
     key = record.key and record.key[:KEY_BYTES]
     where = (("reason", reason), ("topic", topic), ("partition", record.partition), ("offset", record.offset), ("index", index or 0))
     headers = [(name, str(text).encode()) for name, text in where]
     headers.append(("message", message[:MESSAGE_CHARS].encode(errors="replace")))
-    headers += [header for header in record.headers if header[0] == RETRIED][:1]
+    first = first_try(record)
+    if first is not None:
+        headers.append((RETRIED, first))
     room = LETTER_BYTES - len(key or b"") - sum(len(name) + len(text) + 16 for name, text in headers) - 64
     if value is not None and len(value) > room:
         value, part = value[: max(0, room)], "head"
@@ -102,18 +126,32 @@ def letter(record: Record, topic: str, index: int | None, reason: str, message: 
     return key, value, tuple(headers)
 
 
-def element_of(value: bytes, index: int) -> bytes | None:
-    """The bytes of one element of an array; None when `value` is no array that has it."""
+def first_try(record: Record) -> bytes | None:
+    """The place that the record names as the one of its first try. Headers are written by anybody, and may hold anything or nothing."""
+    for name, value in record.headers:
+        if name == RETRIED and value and len(value) <= PLACE_BYTES:
+            return value
+    return None
+
+
+def element_of(value: bytes, index: int, public: bool = True) -> bytes | None:
+    """The bytes of one element of an array, of one signal of an internal record; None when `value` has no such place."""
+    places = places_of(value, public)
+    return bytes(places[index]) if index < len(places) else None
+
+
+@lru_cache(1)
+def places_of(value: bytes, public: bool) -> Sequence[msgspec.Raw | bytes]:
+    """Cached: one record may hold five hundred bad places, and asks for each."""
     try:
-        elements: Sequence[msgspec.Raw] = _elements(value)
+        return _elements(value) if public else _signals(value).signals
     except (ValueError, RecursionError):
-        return None
-    return bytes(elements[index]) if index < len(elements) else None
+        return (laxly(value) or ()) if public else ()
 
 
 def parse(record: Record) -> Letter:
     """A record of the dead topic. Raises `ValueError` when it is no dead letter."""
-    headers = {name: text.decode(errors="replace") for name, text in record.headers}
+    headers = {name: (text or b"").decode(errors="replace") for name, text in record.headers}
     try:
         return Letter(
             headers["reason"],

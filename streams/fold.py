@@ -236,7 +236,7 @@ class Collector:
 def pack(
     bucket: Bucket, source: Source, base: int, first: Position, end: Position, appended: int, table: list[Any], signals: list[Any]
 ) -> list[Outgoing]:
-    """One record, or several where it would be too large: cut between steps, each with the whole table."""
+    """One record, or several where it would be too large: cut between steps, each with its own part of the table."""
     value = encode(PACKED[bucket.topic](VERSION, source, base, first, end, appended, table, signals))
     if len(value) > MAX_BYTES:
         middle = len(signals) // 2
@@ -244,11 +244,22 @@ def pack(
             before, after = signals[cut - 1], signals[cut]
             if cut and (before.o, before.i, before.s) != (after.o, after.i, after.s):
                 place = Position(base + after.o, after.i, after.s)
+                left, right = signals[:cut], signals[cut:]
                 return [
-                    *pack(bucket, source, base, first, place, appended, table, signals[:cut]),
-                    *pack(bucket, source, base, place, end, appended, table, signals[cut:]),
+                    *pack(bucket, source, base, first, place, appended, named(table, left), left),
+                    *pack(bucket, source, base, place, end, appended, named(table, right), right),
                 ]
     return [Outgoing(bucket.topic, bucket.partition, None, value)]
+
+
+def named(table: list[Any], signals: list[Any]) -> list[Any]:
+    """What these signals name of the table, which they name by its new place from now on."""
+    places: dict[int, int] = {}
+    for signal in signals if table else ():
+        place = getattr(signal, "n", -1)
+        if place >= 0:
+            signal.n = places.setdefault(place, len(places))
+    return [table[place] for place in places]
 
 
 SEGMENT, END, REJECT, ROUTE = 0, 1, 2, 3
@@ -348,6 +359,12 @@ class Partition:
                 return heap[0]
             heapq.heappop(heap)
         return None
+
+    @property
+    def next_deadline(self) -> int | None:
+        """No timer fires before it; None when there is none. What lies beyond the head in memory is known by the head's end."""
+        top = self.next_timer()
+        return top[0] if top is not None else self.horizon[0] if self.horizon is not None else None
 
     def due_members(self, clock: int, limit: int) -> list[bytes]:
         """Members whose timers fire up to `clock`, the first `limit` of them, in order."""
@@ -464,7 +481,7 @@ class Partition:
         while room > 0 and pending:
             record = pending.popleft()
             try:
-                batch = stage.decode(record)
+                batch = self.decoded(record)
             except Reject as reject:
                 steps.append((REJECT, (record, reject.reason, reject.message, reject.index or 0)))
                 steps.append((END, (record, None, None, record.timestamp)))
@@ -570,7 +587,8 @@ class Partition:
             for index in range(self.index, len(signals)):
                 self.index = index
                 fold(self, out, signals[index], None)
-        self.folded.append(appended)
+        if appended:
+            self.folded.append(appended)
         self.done_steps += len(signals) or 1
         self.offset, self.index = offset + 1, 0
 
@@ -588,7 +606,8 @@ class Partition:
         try:
             for at in range(segment.at, segment.stop):
                 signal = signals[at]
-                if signal is None:
+                if signal is None:  # passed all the same: a piece of nothing but these must move the checkpoint too
+                    self.index, self.step = at + 1, 0
                     continue
                 if at != self.index:
                     self.index, self.step = at, 0
@@ -671,8 +690,8 @@ class Partition:
 
     @property
     def full(self) -> bool:
-        """The piece should be cut now, whatever the commit interval."""
-        return (
+        """The piece should be cut now, whatever the commit interval. One in which nothing was done never is: it would not move the checkpoint."""
+        return self.done_steps > 0 and (
             self.timers_short
             or self.done_steps >= self.max_steps
             or len(self.touched) >= self.limits.keys

@@ -20,7 +20,7 @@ from config.notes import Note, decode_notes, deleted_note, patch_of
 from config.notes import id_of as note_change_id
 from config.records import Act, Extra, Facts, NoteChange, Personalize, Probe
 from config.settings import Settings, digest
-from streams.dead import RETRIED
+from streams.dead import first_try
 from streams.stage import Batch, Family, Out, Part, Record, StateKey
 
 IMPRESSION, SETTINGS = TYPES.index("impression"), TYPES.index("settings")
@@ -187,10 +187,8 @@ class Intake:
 
 def place_of(record: Record) -> str:
     """Where the record stood at its first try: what ids are derived from when neither id nor timestamp was given."""
-    for name, value in record.headers:
-        if name == RETRIED:
-            return value.decode(errors="replace")
-    return f"{record.topic}/{record.partition}/{record.offset}"
+    first = first_try(record)
+    return first.decode(errors="replace") if first is not None else f"{record.topic}/{record.partition}/{record.offset}"
 
 
 def shown(event: Event, user: str, time: int, event_id: str, index: int) -> list[Arrival]:

@@ -417,7 +417,7 @@ class Notes:
                 out.count("note", "ignored")
                 return
             if not patch.get("author_id"):
-                out.dead("missing_field", "author_id: the first record of a note names its author")
+                out.dead("missing_field", f"author_id: the first record of a note names its author, that of {id!r} does not")
                 return
         note.id, note.since = id, note.since or since(part)
         kept.dirty = True

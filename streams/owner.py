@@ -324,7 +324,7 @@ class Owner:
             started = time.perf_counter()
             await fold.step(part, self.store, self.resolve)
             self.seconds["fold"].observe(time.perf_counter() - started)
-            if part.full or self.wall() - self.last_commit >= self.commit_every:
+            if part.full or (part.uncut and self.wall() - self.last_commit >= self.commit_every):
                 await self.commit()
             if self.stopping.is_set():
                 return
@@ -361,5 +361,5 @@ class Owner:
         part = self.part
         if not self.begun or not self.live or part.waiting or part.uncut or not self.queue.empty():
             return False
-        top = part.next_timer()
-        return top is not None and top[0] <= self.wall() * 1000
+        deadline = part.next_deadline
+        return deadline is not None and deadline <= self.wall() * 1000

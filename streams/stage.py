@@ -33,7 +33,7 @@ class Record(NamedTuple):
     """append time, epoch ms: the broker's stamp, or the reading time where the broker does not stamp"""
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Batch(NamedTuple):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
+from config.records import ExampleRecord, ExampleSignal, Shown, encode
 from streams import dead
 from streams.stage import Record
 
@@ -37,6 +39,33 @@ def test_a_large_array_is_not_repeated_for_each_bad_element() -> None:
     elements = [{"type": "x", "pad": "p" * 100}] * 400
     letter = written(json.dumps(elements).encode(), index=399)
     assert (letter.part, json.loads(letter.value or b"")) == ("element", elements[399])
+
+
+def test_an_array_with_numbers_that_are_no_json_is_not_repeated_either() -> None:
+    """Intake takes such an array apart leniently; so do its letters, and a retry sends the bad element, not its neighbours again."""
+    elements = [{"type": "like", "value": float("nan"), "pad": "p" * 1_900}] * 500
+    letters = [written(json.dumps(elements).encode(), "not_json", index=index) for index in range(500)]
+    assert {letter.part for letter in letters} == {"element"}
+    assert sum(len(letter.value or b"") for letter in letters) < 1_100_000
+    assert dead.retry(letters[7]).headers == (("retry", b"events/3/7/7"),)
+
+
+def test_a_large_internal_record_is_not_repeated_for_each_bad_signal() -> None:
+    """After a change of the features' list every example under way is bad: a letter holds its signal, not the thousand beside it."""
+    signals: list[ExampleSignal] = [Shown(o=i, u=i, x=bytes(100)) for i in range(1_000)]
+    value = encode(ExampleRecord(1, None, 0, (0, 0, 0), (1, 0, 0), 5, [], signals))
+    _, kept, headers = dead.letter(Record("examples", 0, 7, 1_000, None, value), "up.examples", 999, "bad_example", "features")
+    assert msgspec.msgpack.decode(kept or b"", type=Shown) == signals[999]
+    assert dict(headers)["part"] == b"element"
+
+
+@pytest.mark.parametrize("header", [None, b"", b"x" * 1_000_000])
+def test_what_anybody_writes_into_the_retry_header_stops_nothing(header: bytes | None) -> None:
+    """A letter that is too large to send, or cannot be made, would stop the partition for good."""
+    record = Record("events", 3, 7, 1_000, b"k", b"5", (("retry", header),))
+    _, value, headers = dead.letter(record, "up.events", 0, "not_object", "m")
+    assert (value, sum(len(text) for _, text in headers) < 1_000) == (b"5", True)
+    assert dead.first_try(record) is None
 
 
 def test_what_is_too_large_to_send_is_cut_and_says_so() -> None:

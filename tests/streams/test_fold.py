@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.keys import Slot, hash64
-from config.records import MAX_SIGNALS, START, Act, Facts, NoteRecord, Position, Source, UserRecord, decode_note, encode
+from config.records import MAX_BYTES, MAX_SIGNALS, START, Act, Facts, NoteRecord, Position, Source, UserRecord, decode_note, encode
 from store.layout import checkpoint_bytes, decode_partition
 from store.memory import MemoryStore
 from streams import fold
@@ -264,6 +264,63 @@ def test_more_timers_than_memory_holds_all_fire_once() -> None:
         return sum(counting.CountFamily().load(b"", [value]).quiet for value in values)
 
     assert asyncio.run(quiet()) == len(users)
+
+
+def test_a_clock_that_leaps_beyond_the_timers_in_memory_reads_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head may be used up before the clock is where it ended; then the next record finds nothing done that could be cut."""
+    monkeypatch.setattr(fold, "TIMER_HEAD", 3)
+
+    async def go() -> tuple[Bench, int | None]:
+        store = MemoryStore()
+        first = Bench(counting.Users(), store)
+        await first.run([by_user(0, [(f"u{i}", "n", NOW + i) for i in range(6)])])
+        bench = Bench(counting.Users(), store)
+        await bench.run([by_user(1, [(f"u{i}", "n", NOW + 10) for i in range(3)])])  # all three in memory move beyond the head
+        deadline = bench.part.next_deadline
+        bench.part.feed([by_user(2, [("z", "end", NOW + 1_000_000)])])
+        while bench.part.waiting:
+            await fold.step(bench.part, store)
+            if bench.part.full:
+                await fold.commit(bench.part, store, bench.send)
+        await fold.commit(bench.part, store, bench.send)
+        return bench, deadline
+
+    bench, deadline = asyncio.run(go())
+    assert deadline == NOW + 2 + counting.QUIET_MS  # where the head ended: earlier than the first that is left, so that a tick comes
+    assert sum(note == "quiet" for _, note in bench.signals()) == 6
+
+
+def test_a_piece_of_nothing_but_repeats_moves_the_checkpoint() -> None:
+    """After a failure pieces hold one step: one that the marks drop is passed like any other."""
+
+    async def go() -> Bench:
+        bench = Bench(counting.Users(), MemoryStore())
+        acts = [(user, "n", NOW) for user in "abcd"]
+        await bench.run([by_user(0, acts, ("s", 0, 4))])
+        bench.part.max_steps = 1
+        bench.part.feed([by_user(1, acts, ("s", 0, 4)), by_user(2, [("a", "n", NOW)], ("s", 4, 5), base=4)])
+        while bench.part.waiting:
+            await fold.step(bench.part, bench.store)
+            if bench.part.full:
+                await fold.commit(bench.part, bench.store, bench.send)
+        return bench
+
+    bench = asyncio.run(go())
+    assert bench.part.position == (3, 0, 0)
+    assert counts_of(bench, list("abcd")) == [2, 1, 1, 1]
+
+
+def test_a_large_table_is_split_with_its_signals() -> None:
+    """A thousand notes with many tags: each record is within its bound, and their sum is what there was to say."""
+    bench = Bench(counting.Users(), MemoryStore())
+    notes = [f"{i:04d}".ljust(1_000, "x") for i in range(MAX_SIGNALS * 2)]
+    asyncio.run(bench.run([by_user(0, [("u", note, NOW) for note in notes])]))
+    sizes = [len(out.value or b"") for out in bench.sent]
+    assert max(sizes) < 1.1 * MAX_BYTES
+    assert sum(sizes) < 1.2 * sum(map(len, notes))
+    assert [note for _, note in sorted(bench.signals())] == notes
+    packed = sorted((decode_note(out.value) for out in bench.sent if out.partition == 0), key=lambda p: p.first)
+    assert all(a.end == b.first for a, b in itertools.pairwise(packed))
 
 
 def test_signals_of_one_key_keep_their_partition() -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config import probe
 from config import settings as configuration
 from config.decode import DAY_MS
 from config.events import TYPES
@@ -252,6 +253,22 @@ class TestDeadLetters:
         harness = Harness("notes").run(value, {"note_id": "n"})
         assert [letter.reason for letter in harness.dead] == [code]
         assert [note for note, _ in harness.changes] == ["n"]
+
+    def test_a_heartbeat_beside_an_event_does_not_date_it(self) -> None:
+        """A probe has no append time of its own; the record that carries both says when the event was appended."""
+        beat = Record("events", 0, 0, NOW, probe.USER, probe.beat(0, NOW))
+        event = Record("events", 0, 1, NOW, b"key", json.dumps(like()).encode())
+        harness = Harness().run(beat, event)
+        assert {decode_user(out.value).appended for out in harness.sent if any(type(s) is Act for s in decode_user(out.value).signals)} == {
+            NOW
+        }
+
+    @pytest.mark.parametrize("header", [None, b"x" * 1_000_000])
+    def test_headers_that_anybody_may_write_stop_nothing(self, header: bytes | None) -> None:
+        """An event that names neither id nor time asks for the place of its first try."""
+        bodies = [json.dumps(body).encode() for body in (like(), like(position=-1))]
+        harness = Harness().run(*[Record("events", 0, i, NOW, b"k", body, (("retry", header),)) for i, body in enumerate(bodies)])
+        assert (len(harness.told), [letter.reason for letter in harness.dead]) == (1, ["bad_field"])
 
     def test_a_tombstone_among_events_is_dead(self) -> None:
         """Nothing is no event."""

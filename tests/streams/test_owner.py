@@ -286,6 +286,23 @@ def test_a_lost_state_stops_the_worker_and_names_the_command_that_brings_it_back
     play(scene, at_once=lost)
 
 
+def test_an_owner_whose_timers_in_memory_are_used_up_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing done there is nothing to commit: the next timers are read first."""
+    monkeypatch.setattr(fold, "TIMER_HEAD", 3)
+
+    async def scene(s: Scene) -> None:
+        s.log.append(*"abcdef")
+        await s.until(lambda: s.owner.applied == 6)
+        await s.owner.rewind("so that the head is read")
+        s.log.records += [by_user(6 + i, [(user, "n", NOW + 10)]) for i, user in enumerate("abc")]
+        await s.until(lambda: s.owner.applied == 9)
+        s.log.records.append(by_user(9, [("z", "n", NOW + 1_000_000)]))
+        await s.until(lambda: s.owner.applied == 10)
+        assert not s.task.done()
+
+    play(scene)
+
+
 def test_lag_is_the_records_not_applied_and_the_age_of_the_oldest() -> None:
     async def scene(s: Scene) -> None:
         s.owner.wall = lambda: NOW / 1000 + 7
