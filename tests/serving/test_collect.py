@@ -7,13 +7,15 @@ import base64
 import contextlib
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.decode import MAX_ELEMENTS
 from serving.position import BadPosition, Place, position_from, position_text
 from serving.routes.collect import RECORD_BYTES, parcels
-from tests.serving.system import System, event, note
+from tests.config.test_events import BAD, BAD_NOTES
+from tests.serving.system import START, System, event, note
 
 
 def test_an_event_is_in_the_log_when_the_answer_is_202(system: System) -> None:
@@ -50,6 +52,42 @@ def test_nothing_accepted_is_a_422_with_the_same_body(system: System) -> None:
         assert (body["accepted"], body["rejected"][0]["code"]) == (0, code)
     response = system.request("POST", "/v1/events", json=[event("click", "u1", "n1")] * (MAX_ELEMENTS + 1))
     assert (response.status_code, response.json()["rejected"][0]["code"]) == (422, "too_many")
+
+
+CASES = [("events", row) for row in BAD] + [("notes", row) for row in BAD_NOTES]
+
+
+@pytest.mark.parametrize(("path", "row"), CASES, ids=[f"{path}: {row[0]}" for path, row in CASES])
+def test_every_bad_body_has_the_code_it_has_in_the_log_and_the_next_one_counts(
+    system: System, path: str, row: tuple[str, bytes, str, str]
+) -> None:
+    """Over HTTP as over Kafka (tests/streams/test_intake.py), and nothing of it reaches a log."""
+    _, body, code, message = row
+    system.clock = START
+    before = logged(system)
+    response = system.request("POST", f"/v1/{path}", content=body)
+    assert response.status_code == 422
+    told = response.json()
+    assert (told["accepted"], [one["code"] for one in told["rejected"]]) == (0, [code])
+    assert message in told["rejected"][0]["message"]
+    assert logged(system) == before
+    good = {"events": event("like", "u1", "n1"), "notes": note("n1", "ann")}[path]
+    assert system.request("POST", f"/v1/{path}", json=good).status_code == 202
+
+
+def logged(system: System) -> int:
+    """Public records."""
+    return sum(len(system.local.logs[topic, p]) for topic in ("events", "notes") for p in range(2))
+
+
+def test_a_device_23_hours_ahead_is_accepted_and_moves_the_clock_by_a_minute_at_most(system: System) -> None:
+    """Over HTTP too; what follows is dated by its own time."""
+    system.publish(note("n1", "ann"))
+    system.clock += 1000
+    now = system.clock
+    system.send(event("like", "u1", "n1", timestamp=now + 23 * 3_600_000))
+    assert system.get("/v1/notes/n1")["counts"]["like"] == 1
+    assert system.service.snapshot.clock.stamp() <= now + 60_000 + 500
 
 
 def test_without_an_acknowledgement_the_answer_is_503(system: System) -> None:
