@@ -148,13 +148,14 @@ def plain(notes: list[Any], signal: Any) -> Any:
 
 
 async def told_once(settings: Settings, store: Store, stages: Iterable[str]) -> list[str]:
-    """Every signal that a fold over a stage's log tells stands exactly once, in order, above the marks of the next log."""
+    """Every signal that a fold over a stage's log tells stands exactly once, in order, above the marks of the next log; moves as `moved_once`."""
     manifest = await load(store, settings.kafka.prefix)
     assert manifest is not None
     identities = Logs(settings.kafka).all()
     wrong = []
     logs = {topic: recorded(settings, topic) for topic in fold.PACKED}
     live = {topic: {p: kept(records, decoder(topic)) for p, records in partitions.items()} for topic, partitions in logs.items()}
+    moves: list[tuple[bytes | None, bytes | None]] = []
     for name in stages:
         if name == "intake":
             continue
@@ -162,6 +163,7 @@ async def told_once(settings: Settings, store: Store, stages: Iterable[str]) -> 
         for partition, records in logs[topic].items():
             source = Source(identities[topic][0], full(settings.kafka.prefix, topic), partition)
             sent = await refolded(settings, name, manifest, topic, source, records, MemoryStore())
+            moves += [(out.key, out.value) for out in sent if out.topic == "transitions"]
             wanted: Mapping[tuple[str, int], list[Record]] = defaultdict(list)
             for out in sent:
                 if out.topic in fold.PACKED:
@@ -181,6 +183,30 @@ async def told_once(settings: Settings, store: Store, stages: Iterable[str]) -> 
                             f"{name}/{partition} -> {target}/{p}: {len(b)} signals stand, {len(a)} were told; first difference at {first}: "
                             f"{b[first : first + 1]} is not {a[first : first + 1]}"
                         )
+    if "notes" in stages:
+        wrong += moved_once(moves, [r for records in recorded(settings, "transitions").values() for r in records])
+    return wrong
+
+
+def moved_once(told: Iterable[tuple[bytes | None, bytes | None]], standing: Iterable[Record]) -> list[str]:
+    """What is wrong in `upwell.transitions`: a note's numbers have no gap in the order of their first records, a repeat is its first byte
+    for byte, and what stands is what a fold over the log tells.
+    """
+    first: dict[tuple[bytes | None, int], bytes | None] = {}
+    last: dict[bytes | None, int] = defaultdict(int)
+    wrong = []
+    for record in standing:
+        seq = msgspec.json.decode(record.value or b"")["seq"]
+        if (known := first.setdefault((record.key, seq), record.value)) != record.value:
+            wrong.append(f"transitions of {record.key!r}: {record.value!r} repeats {known!r}")
+        elif seq > last[record.key]:
+            if seq != last[record.key] + 1:
+                wrong.append(f"transitions of {record.key!r}: {seq} follows {last[record.key]}")
+            last[record.key] = seq
+    wanted = {(key, msgspec.json.decode(value or b"")["seq"]): value for key, value in told}
+    wrong += [
+        f"transitions: {first.get(k)!r} is not {wanted.get(k)!r}" for k in first.keys() | wanted.keys() if first.get(k) != wanted.get(k)
+    ]
     return wrong
 
 
