@@ -275,7 +275,7 @@ def rebuild(
 def simulate(
     world: Annotated[Path, Option(help="JSON file in the format of tools/worlds/*.json.")],
     seeds: Annotated[int, Option(min=1, help="Worlds drawn from it.")] = 10,
-    policy: Annotated[str, Option(help="Only this one; default: the usual rules and upwell.")] = "",
+    policy: Annotated[str, Option(help="Only this one, also `upwell, drawn by feeds`; default: the usual rules and upwell.")] = "",
     plot: Annotated[Path | None, Option(help="Write exposures over time of the best, median and worst notes (SVG).")] = None,
     live: Annotated[bool, Option("--live", help="In a system that is started for it: broker, store, worker, two APIs.")] = False,
     notes: Annotated[int, Option(min=20, help="With --live: so many notes, and exposures in proportion.")] = 500,

@@ -24,7 +24,8 @@ from tools.worlds.drawn import Drawn
 from tools.worlds.upwell import Ladder
 
 DRAWN = "upwell, drawn by feeds"
-POLICIES = (*usual.RULES, "upwell", DRAWN)
+SHOWN = (*usual.RULES, "upwell")
+POLICIES = (*SHOWN, DRAWN)
 FIGURES = (
     "ces_per_exposure",
     "rounds_to_500_top5",
@@ -49,7 +50,7 @@ def simulate(
     made: Rules | None = None,
     processes: int = 2,
 ) -> list[Result]:
-    """Each policy's figures, means over seeds.
+    """Each policy's figures, means over seeds, and their standard errors.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def simulate(
     seeds
         A number n (0 to n - 1), or the seeds themselves.
     policy
-        One of `POLICIES`; None for all, the usual rules first.
+        One of `POLICIES`; None for `SHOWN`, the usual rules first.
     made
         Rules of the ladder; those of the settings when absent.
 
@@ -72,7 +73,7 @@ def simulate(
     spec, chosen = read(world_path), list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not chosen:
         raise Mistake("--seeds wants at least 1")
-    names = POLICIES if policy is None else (policy,)
+    names = SHOWN if policy is None else (policy,)
     made = made or configured()
     known = usual.history(spec) if any(name in usual.RULES for name in names) else None
     jobs = [(spec, seed, name, made, known) for name in names for seed in chosen]
@@ -82,7 +83,7 @@ def simulate(
     else:
         reports = [one(job) for job in jobs]
     return [
-        {"world": spec.name, "policy": name, "seeds": len(chosen)} | means(reports[i * len(chosen) : (i + 1) * len(chosen)])
+        {"world": spec.name, "policy": name, "seeds": len(chosen)} | summary(reports[i * len(chosen) : (i + 1) * len(chosen)])
         for i, name in enumerate(names)
     ]
 
@@ -106,8 +107,10 @@ def one(job: tuple[world.Spec, int, str, Rules, usual.Known | None]) -> dict[str
     return usual.RULES[name](run, known) if known is not None and name in usual.RULES else Ladder(run, made).run()
 
 
-def means(reports: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([min(report[name], NEVER) for report in reports])) for name in FIGURES}
+def summary(reports: Sequence[dict[str, float]]) -> dict[str, Any]:
+    found = {name: np.array([min(report[name], NEVER) for report in reports]) for name in FIGURES}
+    errors = {name: float(seen.std(ddof=1) / np.sqrt(len(seen))) if len(seen) > 1 else None for name, seen in found.items()}
+    return {name: float(seen.mean()) for name, seen in found.items()} | {"standard_errors": errors}
 
 
 def read(path: str | Path) -> world.Spec:
@@ -140,7 +143,7 @@ def drawn(world_path: str | Path, made: Rules | None = None) -> str:
 def command(
     world: Annotated[Path, typer.Option(help="JSON file in the format of tools/worlds/*.json.")],
     seeds: Annotated[int, typer.Option(min=1, help="Worlds drawn from it.")] = 10,
-    policy: Annotated[str, typer.Option(help="Only this one; default: the usual rules and upwell.")] = "",
+    policy: Annotated[str, typer.Option(help="Only this one, also `upwell, drawn by feeds`; default: the usual rules and upwell.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per policy and line.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Write exposures over time of the best, median and worst notes (SVG).")] = None,
     live: Annotated[bool, typer.Option("--live", help="In a system that is started for it: broker, store, worker, two APIs.")] = False,

@@ -184,9 +184,9 @@ def test_the_command_prints_each_figure_for_people_and_programs(small_world: Pat
     picture = tmp_path / "notes.svg"
     shown = CliRunner().invoke(app, ["--world", str(small_world), "--seeds", "1", "--plot", str(picture)])
     assert shown.exit_code == 0, shown.output
-    assert all(name in shown.output for name in (*simulate.FIGURES, *simulate.POLICIES))
+    assert all(name in shown.output for name in (*simulate.FIGURES, *simulate.SHOWN))
     assert picture.read_text("utf-8").count("<polyline") == 36
     told = CliRunner().invoke(app, ["--world", str(small_world), "--seeds", "1", "--policy", "upwell", "--json"])
     row = json.loads(told.output)
-    assert set(simulate.FIGURES) < set(row)
+    assert set(row) == {"world", "policy", "seeds", *simulate.FIGURES, "standard_errors"}
     assert row["policy"] == "upwell"

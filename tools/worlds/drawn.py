@@ -16,7 +16,7 @@ from tools.worlds.upwell import Ladder
 from tools.worlds.world import Array, World
 
 PAGE = 20
-"""pool places of a page: an hour of a world has nothing else"""
+"""places of a page; an hour of a world has nothing but the `feed.pool_share` of them that is the pools'"""
 
 
 class Drawn(Ladder):
@@ -25,6 +25,7 @@ class Drawn(Ladder):
     def __init__(self, world: World, made: Rules, feed: Feed, seed: int) -> None:
         super().__init__(world, made)
         self.places, self.heat = Places(made, 1.0), feed.pool_temperature
+        self.page = max(1, round(PAGE * feed.pool_share))
         self.draws = np.random.default_rng([seed, 3])
 
     def allocate(self) -> Array:
@@ -38,7 +39,7 @@ class Drawn(Ladder):
             if not rows.size:
                 break
             due = (wants.due / wants.base)[rows]
-            drawn = self.places.draw(due, score[rows], np.zeros(rows.size), min(PAGE, left), self.heat, self.draws)
+            drawn = self.places.draw(due, score[rows], np.zeros(rows.size), min(self.page, left), self.heat, self.draws)
             given[rows[[at for at, _ in drawn]]] += 1
             left -= len(drawn)
         shown[notes] = given
