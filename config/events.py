@@ -80,7 +80,7 @@ Raw = msgspec.Raw
 UNSET = msgspec.UNSET
 
 
-class Item(msgspec.Struct, omit_defaults=True):
+class Item(msgspec.Struct, omit_defaults=True, gc=False):
     """A note of a batched impression."""
 
     note_id: OwnId
@@ -88,14 +88,14 @@ class Item(msgspec.Struct, omit_defaults=True):
     visible_ms: Count | None = None
 
 
-class Device(msgspec.Struct, omit_defaults=True):
+class Device(msgspec.Struct, omit_defaults=True, gc=False):
     id: Short | None = None
     platform: Short | None = None
     os: Short | None = None
     app_version: Short | None = None
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """What a user did. `null` counts as absent, and unknown fields are ignored; in the order in which events usually name them.
 
     `type` may be an alias until it has been read; `timestamp` and `sent_at` are epoch milliseconds from then on.
@@ -173,7 +173,7 @@ def decode_events(raw: bytes, now_ms: int, rules: EventRules, collect: bool = Fa
     places, plain = _reader.read(raw, rules.max_record_bytes)
     kinds, limit = rules.kinds, now_ms + DAY_MS
     for index, event in enumerate(places):
-        if isinstance(event, Event):
+        if type(event) is Event:
             fault = wrong(event, kinds, plain)
             if fault is None:
                 if collect:

@@ -2,7 +2,7 @@
 
 Every internal topic holds *packed records*: a header (version, source, range of source positions, append time), tables, and signals.
 Structs are msgpack arrays, version first; union members are told apart by an integer tag. Names are short because a field is
-written millions of times; each is explained here.
+written millions of times; each is explained here. None can hold itself, so the collector of cycles need not look at them (`gc=False`).
 
 A **position** is (offset, index, step): the offset of a record in its log, the place of a signal inside it, and the step at that
 place: timers that fire before a signal are steps 0, 1, … and the signal itself is the last one. Ranges, marks and checkpoints are positions.
@@ -73,7 +73,7 @@ class Probe(Signal, tag=9):
 # ---------------------------------------------------------------------------------------------------------------- by-user
 
 
-class Facts(msgspec.Struct, array_like=True):
+class Facts(msgspec.Struct, array_like=True, gc=False):
     """What later stages must not look up about a note; written by intake, so that every replay sees the same."""
 
     id: str
@@ -88,7 +88,7 @@ class Facts(msgspec.Struct, array_like=True):
     city: str = ""
 
 
-class Extra(msgspec.Struct, omit_defaults=True):
+class Extra(msgspec.Struct, omit_defaults=True, gc=False):
     """What few events carry; a map, so that absent fields cost nothing. Names are the event's own."""
 
     dwell_ms: int | None = None
@@ -132,7 +132,7 @@ class Act(Signal, tag=1):
     x: Extra | None = None
 
 
-class SlateItem(msgspec.Struct, array_like=True):
+class SlateItem(msgspec.Struct, array_like=True, gc=False):
     """A note of a slate, shown or passed over."""
 
     h: int
@@ -154,7 +154,7 @@ SLOTS = ("ranked", "pool", "sponsored")
 SOURCES = ("interest", "channel", "behaviour", "follow", "friends", "nearby", "pool", "hot")
 
 
-class Slate(msgspec.Struct, array_like=True):
+class Slate(msgspec.Struct, array_like=True, gc=False):
     """What one feed response showed, and a seeded sample of what it did not show."""
 
     request_id: str

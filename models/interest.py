@@ -39,7 +39,8 @@ from config.keys import hash64
 from config.records import Facts
 from models.decay import ROOM, bits_of, rebase
 from models.ring import find
-from models.user import SEPARATOR, WEIGHT, WEIGHT_ROW, Hot, Table, key_of
+from models.user import Hot
+from models.weights import KEY, SEPARATOR, WEIGHT_ROW, Table, key_of
 
 DAY = 86_400_000
 SIGNUP = TYPES.index("signup")
@@ -59,7 +60,7 @@ WIDTH = WEIGHT_ROW.size
 BY = WIDTH - 1
 """byte of a weight's row that says what moved it"""
 components, write = Layout("<dd").unpack_from, Layout("<dd").pack_into
-write_all = Layout("<ddqQB").pack_into
+write_all = WEIGHT_ROW.pack_into
 
 TAG, AUTHOR, CHANNEL = range(3)
 Name = tuple[int, bytes, float, str]
@@ -176,8 +177,8 @@ class Interests:
             down_short, down_long = 2.0**-a, 2.0**-b
             for table in (hot.tags, hot.authors, hot.channels):
                 for at in range(0, len(table.rows), WIDTH):
-                    kept_short, kept_long = components(table.rows, at + 8)
-                    write(table.rows, at + 8, kept_short * down_short, kept_long * down_long)
+                    kept_short, kept_long = components(table.rows, at)
+                    write(table.rows, at, kept_short * down_short, kept_long * down_long)
             hot.short_mark, hot.long_mark = hot.short_mark + a, hot.long_mark + b
             short, long = short - a, long - b
         return 2.0**short, 2.0**long
@@ -203,17 +204,18 @@ class Interests:
     def met(self, hot: Hot, names: tuple[Name, ...]) -> tuple[list[Row], float, float]:
         """Where the weights of a note stand, what they are, and their shares' sums: short and long. One pass, since it is taken for
         every exposure."""
-        tables = (hot.tags.rows, hot.authors.rows, hot.channels.rows)
+        tables = (hot.tags, hot.authors, hot.channels)
         rows: list[Row] = []
         total_short = total_long = 0.0
         for name in names:
             kind, key, share, _ = name
             table = tables[kind]
-            at = table.find(key)
-            if at > 0 and at % WIDTH:
-                at = find(table, key, WIDTH)
+            at = table.keys.find(key)
+            if at > 0 and at & 7:  # across two hashes
+                at = find(table.keys, key, KEY)
             if at >= 0:
-                short, long = components(table, at + 8)
+                at = (at >> 3) * WIDTH
+                short, long = components(table.rows, at)
                 total_short += share * short
                 total_long += share * long
                 rows.append((name, at, short, long))
@@ -264,8 +266,8 @@ class Interests:
         """The same weights by hash: ``own`` of many notes is three look-ups in sorted arrays."""
         short, long = self.growth(hot, now)
         prior = self.prior(hot) if hot.signup else 0.0
-        tags, authors, channels = (np.frombuffer(bytes(table.rows), WEIGHT) for table in (hot.tags, hot.authors, hot.channels))
-        hashes, weights = tags["hash"], tags["short"] / short + tags["long"] / long
+        (tag_keys, tags), (author_keys, authors), (channel_keys, channels) = (t.arrays() for t in (hot.tags, hot.authors, hot.channels))
+        hashes, weights = tag_keys, tags["short"] / short + tags["long"] / long
         if hot.signup:
             chosen = np.array([hash64(tag) for tag in hot.signup], np.uint64)
             weights += prior * np.isin(hashes, chosen)
@@ -273,8 +275,8 @@ class Interests:
             hashes, weights = np.concatenate([hashes, new]), np.concatenate([weights, np.full(new.shape, prior)])
         return Taste(
             *_ascending(hashes, weights),
-            *_ascending(authors["hash"], authors["short"] / short + authors["long"] / long),
-            *_ascending(channels["hash"], channels["short"] / short + channels["long"] / long),
+            *_ascending(author_keys, authors["short"] / short + authors["long"] / long),
+            *_ascending(channel_keys, channels["short"] / short + channels["long"] / long),
         )
 
     # ---------------------------------------------------------------------------------------------------------- learning
@@ -351,9 +353,9 @@ class Interests:
                     table.bring(name, key, short * share, long * share, t, note, by)
                     full = full or len(stored) > self.smallest
             elif by or not stored[at + BY]:
-                write_all(stored, at + 8, kept_short + short * share, kept_long + long * share, t, note, by)
+                write_all(stored, at, kept_short + short * share, kept_long + long * share, t, note, by)
             else:
-                write(stored, at + 8, kept_short + short * share, kept_long + long * share)
+                write(stored, at, kept_short + short * share, kept_long + long * share)
         if full:
             names = [name[3] for name, *_ in rows]
             rules = self.rules
@@ -376,7 +378,7 @@ def _ascending(hashes: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64])
 def _strongest(table: Table, short: float, long: float, count: int, chosen: Mapping[str, int], prior: float) -> Named:
     if not chosen and not table.rows:
         return []
-    rows = np.frombuffer(bytes(table.rows), WEIGHT)
+    _, rows = table.arrays()
     weights = rows["short"] / short + rows["long"] / long
     if not chosen:
         best = np.argsort(-weights, kind="stable")[:count]

@@ -71,7 +71,7 @@ class Transition(msgspec.Struct):
     """value per exposure (CES) it was held against, and the publication of the channel's bars it comes from"""
 
 
-class Note(msgspec.Struct, array_like=True):
+class Note(msgspec.Struct, array_like=True, gc=False):
     """The state of one note."""
 
     v: int = VERSION

@@ -52,7 +52,7 @@ class Rules(Pool, frozen=True):
         return tuple([tier.bar for tier in self.tiers])
 
 
-class PoolState(msgspec.Struct, array_like=True, frozen=True):
+class PoolState(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Where a note stands; fixed and small, part of the note record."""
 
     tier: int

@@ -38,7 +38,7 @@ Z90 = 1.6448536269514722
 NEWTON_STEPS = 2
 
 
-class Evidence(msgspec.Struct, array_like=True, frozen=True):
+class Evidence(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a note's organic exposures brought, and what the scorer had expected of exactly those exposures.
 
     An action without a known exposure, a paid exposure, test and bot traffic never enter: the caller adds nothing for them.
@@ -87,7 +87,7 @@ class Bars(msgspec.Struct, array_like=True, frozen=True):
     version: int = VERSION
 
 
-class Quality(msgspec.Struct, array_like=True, frozen=True):
+class Quality(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The posterior of a note's value per exposure: log V ~ N(log, sd^2)."""
 
     log: float

@@ -16,21 +16,16 @@ The object in memory holds what the store holds: ``User.load(parts of dump) == u
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
-from functools import lru_cache
-from math import isnan
+from collections.abc import Iterable, Sequence
 from struct import Struct as Layout
-from struct import unpack
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from config.events import ACTIONS
-from config.keys import hash64
-from config.records import Slate
-from models.ring import find
+from models.slate import Open, Standing
+from models.weights import Table
 
 VERSION = 1
 
@@ -50,76 +45,12 @@ HOT, EVENTS, PUBLICS, COMMENTS, FOLLOWS, SLATES = 1, 2, 4, 8, 16, 32
 ALL = (1 << len(PARTS)) - 1
 
 
-WEIGHT_ROW = Layout("<QddqQB")
-WEIGHT = np.dtype([("hash", "<u8"), ("short", "<f8"), ("long", "<f8"), ("at", "<i8"), ("note", "<u8"), ("by", "u1")])
-"""What a user thinks of one tag, author or channel: hash of its name; the two components, forward-decayed (`models/interest.py` reads
-them); what moved it last: epoch ms, hash of the note (0 without one), index in `config.events.TYPES`. An impression stands here only
-until something was done."""
-
-SEPARATOR = "\0"
-
-
-class Weighed(NamedTuple):
-    """A row of a `Table`, with its name."""
-
-    name: str
-    short: float
-    long: float
-    at: int
-    note: int
-    by: int
-
-
-class Table(msgspec.Struct, array_like=True):
-    """Weights by name. As bytes they cost a fifth of the memory and nothing to decode and encode; a search among 128 takes 0.2 µs."""
-
-    rows: bytearray = msgspec.field(default_factory=bytearray)
-    """WEIGHT rows, in order of arrival"""
-    names: str = ""
-    """the names in that order, each followed by SEPARATOR; only readers and evictions need them"""
-
-    def __len__(self) -> int:
-        return len(self.rows) // WEIGHT_ROW.size
-
-    def __contains__(self, name: str) -> bool:
-        return find(self.rows, key_of(name), WEIGHT_ROW.size) >= 0
-
-    def __iter__(self) -> Iterator[Weighed]:
-        for name, row in zip(self.names.split(SEPARATOR), WEIGHT_ROW.iter_unpack(self.rows), strict=False):
-            yield Weighed(name, *row[1:])
-
-    def bring(self, name: str, key: bytes, short: float, long: float, at: int, note: int, by: int) -> None:
-        """A last row, for a name that is not there yet; one that cannot be kept is passed over."""
-        if SEPARATOR not in name:
-            self.rows += key + MOVED.pack(short, long, at, note, by)
-            self.names += name + SEPARATOR
-
-    def drop(self, gone: Container[str]) -> bool:
-        """Without the rows of these names; whether there were any."""
-        kept = [weighed for weighed in self if weighed.name not in gone]
-        if len(kept) == len(self):
-            return False
-        self.rows = bytearray(b"".join([WEIGHT_ROW.pack(hash64(w.name), *w[1:]) for w in kept]))
-        self.names = "".join([w.name + SEPARATOR for w in kept])
-        return True
-
-
-MOVED = Layout("<ddqQB")
-"""A row of a `Table` behind its hash."""
-
-
-@lru_cache(65_536)
-def key_of(name: str) -> bytes:
-    """The hash of a name as rows begin with it. Cached: tags and authors come back all the time."""
-    return hash64(name).to_bytes(8, "little")
-
-
 RECENT_ROW = Layout("<QqBI")
 RECENT = np.dtype([("hash", "<u8"), ("at", "<i8"), ("action", "u1"), ("engaged", "<u4")])
 """A note engaged with: its hash, when first (epoch ms), the strongest action on it (index in ACTIONS), its engagements then."""
 
 
-class Place(msgspec.Struct, array_like=True):
+class Place(msgspec.Struct, array_like=True, gc=False):
     """Where the user was last, as told."""
 
     lat: float | None
@@ -128,16 +59,7 @@ class Place(msgspec.Struct, array_like=True):
     at: int
 
 
-class Standing(msgspec.Struct, array_like=True):
-    """A slate that stands open, without its body: what its exposures change."""
-
-    until: int
-    """epoch ms at which it is settled"""
-    marks: bytes
-    """a byte per shown item: 0 not seen yet, else what `models.interest` remembers of its exposure"""
-
-
-class Hot(msgspec.Struct, array_like=True):
+class Hot(msgspec.Struct, array_like=True, gc=False):
     """The part that every signal changes and every feed reads."""
 
     v: int = VERSION
@@ -190,73 +112,7 @@ class Hot(msgspec.Struct, array_like=True):
     """running mean of log(1 + place) of what the user took from slates (`models.ranker.moved_rank`)"""
 
 
-HALF = Layout("<e")
-PLACED = Layout("<hBbbf")
-"""A row of `Open.placed`: position (-1 passed over), slot, first source (-1 none), pool tier (-1 none), propensity or weight."""
-
-
-class Open(msgspec.Struct, array_like=True, frozen=True):
-    """A slate as its user's stage keeps it: shown items first, then those passed over."""
-
-    v: int
-    r: str
-    """request id"""
-    t: int
-    shown: int
-    """how many of the rows were shown"""
-    hashes: bytes
-    """note hashes, 8 bytes each, little-endian"""
-    placed: bytes
-    """PLACED rows"""
-    feature_set: str
-    features: bytes
-    """float16 [rows, features]"""
-    predictions: bytes
-    """float16 [shown, len(PREDICTED)]"""
-    context: bytes
-
-    def row(self, key: bytes) -> int:
-        """Row of a shown note by its 8-byte key, -1 when it was not shown."""
-        hashes = self.hashes
-        at = hashes.find(key)
-        while at >= 0 and at & 7:
-            at = hashes.find(key, at + 1)
-        return at >> 3 if 0 <= at < self.shown << 3 else -1
-
-    def digest(self, row: int) -> int:
-        """The note hash of a row."""
-        return int.from_bytes(self.hashes[row << 3 : (row + 1) << 3], "little")
-
-    def digests(self) -> tuple[int, ...]:
-        return unpack(f"<{len(self.hashes) >> 3}Q", self.hashes)
-
-    def weights(self) -> tuple[float, ...]:
-        """Sampling weight of each row: 1 for what was shown."""
-        rows = list(PLACED.iter_unpack(self.placed))
-        return (*(1.0 for _ in rows[: self.shown]), *(row[4] for row in rows[self.shown :]))
-
-    def place(self, row: int) -> tuple[int, int, int, int, float]:
-        """(position, slot, source, tier, propensity) of a row."""
-        return PLACED.unpack_from(self.placed, row * PLACED.size)
-
-    def features_of(self, row: int) -> bytes:
-        rows = len(self.hashes) >> 3
-        width = len(self.features) // rows if rows else 0
-        return self.features[row * width : (row + 1) * width]
-
-    def engage(self, row: int) -> float | None:
-        """p(engage) as predicted: the first of PREDICTED."""
-        width = len(self.predictions) // self.shown
-        p = HALF.unpack_from(self.predictions, row * width)[0] if width >= HALF.size else None
-        return None if p is None or isnan(p) else p
-
-    def expectation(self, row: int) -> bytes:
-        """float16 × len(PREDICTED), empty when none was logged."""
-        width = len(self.predictions) // self.shown if self.shown else 0
-        return self.predictions[row * width : (row + 1) * width]
-
-
-class Follows(msgspec.Struct, array_like=True):
+class Follows(msgspec.Struct, array_like=True, gc=False):
     """What feeds rarely need of whom a user follows."""
 
     older: list[str] = []
@@ -284,23 +140,6 @@ PUBLIC = np.dtype([("hash", "<u8"), ("at", "<i8"), ("action", "u1")])
 
 BIT = {action: 1 << i for i, action in enumerate(ACTIONS)}
 """Action -> its bit in the ledger."""
-
-
-def opened(slate: Slate, t: int) -> Open:
-    """What is kept of a slate that left the API at `t`."""
-    items = [*slate.items, *slate.passed]
-    return Open(
-        VERSION,
-        slate.request_id,
-        t,
-        len(slate.items),
-        b"".join([item.h.to_bytes(8, "little") for item in items]),
-        b"".join([PLACED.pack(i.p, i.slot, (i.sources & -i.sources).bit_length() - 1, i.tier, i.propensity) for i in items]),
-        slate.feature_set,
-        slate.features,
-        slate.predictions,
-        slate.context,
-    )
 
 
 _encode = msgspec.msgpack.Encoder().encode

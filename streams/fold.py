@@ -46,10 +46,11 @@ PACKED: dict[str, Any] = {
 }
 TIMER_HEAD = 4_096
 """Timers held in memory per partition; later ones are read from the store when the clock comes near."""
-
+NEVER = 2**63
+"""Later than any deadline, epoch ms."""
 
 WRITTEN_PARTS = 4
-"""Parts of an object that a piece writes at most, as a rule: for the size of pieces."""
+"""Parts of an object that a piece is taken to write, until the last one shows."""
 
 
 class FoldError(Exception):
@@ -287,8 +288,9 @@ class Partition:
         self.facts: Mapping[int, Any] = {}
         self.max_steps = limits.steps
         self.condemned: dict[Position, str] = {}
-        # Of an object's parts few change in one piece; what is written, not what is read, must be small.
-        self.written = {name: min(len(family.parts), WRITTEN_PARTS) for name, family in stage.families.items()}
+        self.most = max(1, limits.keys // max([min(len(f.parts), WRITTEN_PARTS) for f in stage.families.values()], default=1))
+        """objects of one piece: of their parts few change, and what is written, not what is read, must be small"""
+        self.quiet_until = NEVER
         self.prefixes = {name: tuple(slot.key(part) for part in family.parts) for name, family in stage.families.items()}
         self.family_parts = {name: dict(zip(family.parts, self.prefixes[name], strict=True)) for name, family in stage.families.items()}
 
@@ -342,6 +344,7 @@ class Partition:
         self.heap = list(timers)
         self.horizon = timers[-1] if len(timers) >= TIMER_HEAD else None
         self.timers_short = False
+        self.look_again()
 
     def set_timer(self, member: bytes, deadline: int | None) -> None:
         self.out.timers[member] = deadline
@@ -350,6 +353,13 @@ class Partition:
         elif self.deadlines.get(member) != deadline:
             self.deadlines[member] = deadline
             heapq.heappush(self.heap, (deadline, member))
+            if deadline < self.quiet_until:
+                self.quiet_until = deadline
+
+    def look_again(self) -> None:
+        """Up to when the clock may move without a look at the timers: most signals move it, and few of them reach a deadline."""
+        first = self.next_deadline
+        self.quiet_until = NEVER if first is None else first
 
     def next_timer(self) -> tuple[int, bytes] | None:
         heap, deadlines = self.heap, self.deadlines
@@ -404,11 +414,10 @@ class Partition:
         if not self.stage.families:
             return self.plan_routes()
         stage, limits, objects, touched, weights = self.stage, self.limits, self.objects, self.touched, self.weights
-        steps = self.steps
+        steps, most = self.steps, self.most
         wanted: dict[StateKey, None] = {}
         planned: dict[StateKey, None] = {}
-        parts_of = self.written
-        keys = sum(parts_of[family] for family, _ in touched)
+        count = len(touched)
         size = 0
         clock = self.state.clock
         timed = self.timed
@@ -420,7 +429,7 @@ class Partition:
                     planned.update(dict.fromkeys(wants))
                 if timed:
                     clock = max(clock, max((s.t for s in item.batch.signals[item.at : item.stop] if s is not None), default=0))
-        while room > 0 and keys < limits.keys and size < limits.bytes and (self.current or self.pending):
+        while room > 0 and count < most and size < limits.bytes and (self.current or self.pending):
             if self.current is None:
                 record = self.pending.popleft()
                 try:
@@ -436,7 +445,7 @@ class Partition:
             segment = Segment(record, batch, i)
             n, add = min(len(signals), i + room), segment.wants.append
             top = clock
-            while i < n and keys < limits.keys and size < limits.bytes:
+            while i < n and count < most and size < limits.bytes:
                 signal = signals[i]
                 i += 1
                 if signal is None:
@@ -448,7 +457,7 @@ class Partition:
                     if key not in planned:
                         planned[key] = None
                         if key not in touched:
-                            keys += parts_of[key[0]]
+                            count += 1
                             size += weights.get(key, 600)
                 if timed and signal.t > top:
                     top = signal.t
@@ -611,10 +620,10 @@ class Partition:
                     continue
                 if at != self.index:
                     self.index, self.step = at, 0
-                if timed and signal.t > clock:
-                    if not self.fire_until(signal.t):
+                if timed and (t := signal.t) > clock:
+                    if t >= self.quiet_until and not self.fire_until(t):
                         return False
-                    self.now = state.clock = clock = signal.t
+                    self.now = state.clock = clock = t
                 if watched and self.passed_over(Position(offset, at, self.step)):
                     self.step = 0
                     self.index = at + 1
@@ -645,6 +654,7 @@ class Partition:
                 if self.horizon is not None and clock >= self.horizon[0]:
                     self.timers_short = True
                     return False
+                self.look_again()
                 return True
             deadline, member = top
             name, _, key = member.partition(b":")
@@ -652,7 +662,7 @@ class Partition:
             loaded = self.objects.get((family, key))
             if loaded is None:
                 return False
-            if self.done_steps >= self.max_steps or len(self.touched) >= self.limits.keys:
+            if self.done_steps >= self.max_steps or len(self.touched) >= self.most:
                 return False
             heapq.heappop(self.heap)
             del self.deadlines[member]
@@ -691,12 +701,7 @@ class Partition:
     @property
     def full(self) -> bool:
         """The piece should be cut now, whatever the commit interval. One in which nothing was done never is: it would not move the checkpoint."""
-        return self.done_steps > 0 and (
-            self.timers_short
-            or self.done_steps >= self.max_steps
-            or len(self.touched) >= self.limits.keys
-            or sum(self.written[family] for family, _ in self.touched) >= self.limits.keys
-        )
+        return self.done_steps > 0 and (self.timers_short or self.done_steps >= self.max_steps or len(self.touched) >= self.most)
 
     def cut(self) -> Piece:
         """Everything since the last cut, as one piece. Raises `FoldError` when an object cannot be encoded."""
@@ -714,6 +719,8 @@ class Partition:
                 if total + 300 > before:
                     weights[name, key] = total + 300
                     self.weight += total + 300 - before
+            if len(values) > len(self.touched):
+                self.most = max(1, self.limits.keys * len(self.touched) // len(values))
             if self.stage.shared:
                 parts = self.family_parts[self.stage.shared]
                 for part, value in families[self.stage.shared].dump(b"", self.shared).items():

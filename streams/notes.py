@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -279,6 +280,12 @@ class KnownFamily:
         return values
 
 
+@lru_cache(65_536)
+def named(id: str) -> tuple[StateKey, ...]:
+    """What a signal of a note reads. Cached: the same notes come all the time."""
+    return (("note", note_key(hash64(id))),)
+
+
 def since(part: Part) -> int:
     """When a note was first heard of, by append time where it is known."""
     return part.appended or max(part.now, 1)
@@ -316,7 +323,7 @@ class Notes:
     def reads(self, signal: Any, table: Any) -> tuple[StateKey, ...]:
         kind = type(signal)
         if kind is NoteAct or kind is NoteServed:
-            return (("note", note_key(hash64(table[signal.n]) if signal.n >= 0 else signal.h)),)
+            return named(table[signal.n]) if signal.n >= 0 else (("note", note_key(signal.h)),)
         if kind is NoteChange:
             key = note_key(hash64(table[signal.n]))
             return ("note", key), ("text", key)

@@ -13,7 +13,6 @@ Faust's: group membership, assignment, rebalancing, supervision. The consumer th
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.stage import Record
+from streams.unpack import LOG_APPEND_TIME, Fetched
 
 log = structlog.get_logger("upwell.transport")
 
@@ -52,9 +52,6 @@ Assigned = Callable[[Iterable[TP]], None]
 
 Busy = Callable[[TP], bool]
 
-LOG_APPEND_TIME = 1
-"""A record's time stamp is the broker's."""
-
 LOOK_AGAIN_S = 0.02
 """How long a fetch waits at most while a partition is left out of it."""
 
@@ -74,8 +71,10 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
+        fetcher = self._ensure_consumer()._fetcher
         # The driver fixes 1500 ms; how long a waiting fetch may be held is a setting.
-        self._ensure_consumer()._fetcher._fetch_max_wait_ms = self.fetch_wait_ms
+        fetcher._fetch_max_wait_ms = self.fetch_wait_ms
+        fetcher._records = Fetched()
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None) -> Any:
         ready = {tp for tp in active_partitions if TP(tp.topic, tp.partition) in self.sought and not self.busy(TP(tp.topic, tp.partition))}
@@ -93,17 +92,13 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
         return {tp: [self.frame(tp, records)] for tp, records in fetched.items() if records}
 
-    def frame(self, tp: Any, records: list[Any]) -> Carrier:
+    def frame(self, tp: Any, records: list[Record]) -> Carrier:
         """One message that carries them all, at the offset of the last."""
-        last, topic, partition, read_at = records[-1], tp.topic.rpartition(".")[2], tp.partition, int(time.time() * 1000)
-        tp = TP(tp.topic, partition)
-        ours = [
-            Record(topic, partition, r.offset, r.timestamp if r.timestamp_type == LOG_APPEND_TIME else read_at, r.key, r.value, r.headers)
-            for r in records
-        ]
-        frame = Frame(self.starts.get(tp), last.offset + 1, self.epochs.get(tp, 0), ours, self.highwater(tp) or last.offset + 1)
-        self.starts[tp] = frame.end
-        return Carrier(last, frame)
+        tp = TP(tp.topic, tp.partition)
+        end = records[-1].offset + 1
+        frame = Frame(self.starts.get(tp), end, self.epochs.get(tp, 0), records, self.highwater(tp) or end)
+        self.starts[tp] = end
+        return Carrier(tp, records[-1], frame)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Where the store stands is where reading resumes: the owners will seek there."""
@@ -176,9 +171,9 @@ class Carrier:
 
     __slots__ = ("checksum", "headers", "key", "offset", "partition", "serialized_key_size", "serialized_value_size", "timestamp", "timestamp_type", "topic", "value")  # fmt: skip
 
-    def __init__(self, last: Any, frame: Frame) -> None:
-        self.topic, self.partition, self.offset = (last.topic, last.partition, last.offset)
-        self.timestamp, self.timestamp_type = last.timestamp, last.timestamp_type
+    def __init__(self, tp: TP, last: Record, frame: Frame) -> None:
+        self.topic, self.partition, self.offset = (tp.topic, tp.partition, last.offset)
+        self.timestamp, self.timestamp_type = last.timestamp, LOG_APPEND_TIME
         self.headers, self.key, self.value, self.checksum = (), None, frame, None
         self.serialized_key_size = self.serialized_value_size = 0
 

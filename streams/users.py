@@ -51,6 +51,7 @@ from config.settings import Settings
 from models.interest import FORGOTTEN, Interests
 from models.ranker import moved_rank
 from models.ring import Ring, find
+from models.slate import Open, Standing, opened
 from models.user import (
     ALL,
     AT_LEDGER,
@@ -74,11 +75,8 @@ from models.user import (
     SLATES,
     SLOT,
     Hot,
-    Open,
     Place,
-    Standing,
     User,
-    opened,
 )
 from streams.stage import Batch, Out, Part, Record, StateKey, packed_batch
 

@@ -7,34 +7,28 @@ from hypothesis import strategies as st
 
 from config.keys import hash64
 from config.records import Slate, SlateItem
+from models.slate import PLACED, Standing, opened
 from models.user import (
     LEDGER,
     PARTS,
-    PLACED,
     PUBLIC,
     PUBLIC_ROW,
     RECENT,
     RECENT_ROW,
     ROW,
-    SEPARATOR,
-    WEIGHT,
-    WEIGHT_ROW,
     Follows,
     Hot,
     Place,
-    Standing,
-    Table,
     User,
     all_follows,
     bits_to_actions,
     decode_hot,
     decode_slates,
-    key_of,
     ledger_rows,
-    opened,
     public_actions,
     seen_hashes,
 )
+from models.weights import SEPARATOR, WEIGHT, WEIGHT_ROW, Table, key_of
 
 U64, FLOAT, NAME = st.integers(0, 2**64 - 1), st.floats(allow_nan=False), st.text(st.characters(codec="utf-8"), max_size=8)
 TIME = st.integers(0, 2**43)

@@ -622,7 +622,7 @@ def test_erased_is_erased(desk: Desk) -> None:
     desk.fold(Erase(u="u", t=5_000, id=79))
     stored = {part: value for part, value in desk.store["u"].items() if value is not None}
     assert list(stored) == ["hot"]
-    assert len(stored["hot"]) < 60
+    assert len(stored["hot"]) < 64
     told = len(desk.out.all)
     desk.say("like", "n3", t=4_999)
     desk.serve("n3", t=4_999)
