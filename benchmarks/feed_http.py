@@ -106,11 +106,11 @@ def profile(settings: Settings, count: int) -> None:
     async def feeds(n: int) -> int:
         candidates = 0
         for i in range(n):
-            query, scope, shown = service.query(f"u{i % 500}", "feed", 20, None, "", "", None, None, [], False)
+            query, scope = service.query(f"u{i % 500}", "feed", 20, None, "", "", None, None, [], False)
             decided = await service.answer(query)
             candidates += decided.page.candidates.hashes.size
             service.log_slate(decided)
-            orjson.dumps(feed_body(decided, service.next_cursor(decided, scope, shown)))
+            orjson.dumps(feed_body(decided, service.next_cursor(decided, scope)))
         return candidates
 
     async def whole() -> None:

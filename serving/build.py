@@ -42,6 +42,7 @@ def build(settings: Settings, model: Model | None = None, version: str = "") -> 
         InterestSource(rules),
         ChannelSource(rules),
         FollowSource(rules),
+        NearbySource(rules, wide=True),
         PoolSource(rules, tiers, settings.lists.pool_head),
         HotSource(rules),
     )

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import structlog
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
@@ -36,6 +37,8 @@ METHODS = b"GET, POST, PUT, DELETE"
 ASKED = b"X-API-Key, Content-Type, X-Request-Id, traceparent"
 TOLD = b"X-Request-Id, Retry-After"
 PREFLIGHT_S = b"600"
+GONE = 499
+"""How a request is counted whose client went away before it was whole: as nginx has it."""
 
 
 class Edge:
@@ -98,13 +101,16 @@ class Edge:
         if not trace or _TRACE(trace) is None:
             trace = secrets.token_hex(8).encode()
         extra = [(b"x-request-id", trace), NOSNIFF]
-        if parent and _TRACE(parent) is not None:
+        if parent and _TRACE(parent) is None:
+            parent = b""
+        if parent:
             extra.append((b"traceparent", parent))
         if self.origins:
             extra += self.shared(origin)
         state = scope.setdefault("state", {})
         state["traceparent"] = parent
         answer = Answer(send, extra)
+        gone = False
         try:
             if self.origins and asks and origin and scope["method"] == "OPTIONS":
                 await preflight(answer)
@@ -113,13 +119,15 @@ class Edge:
             else:
                 bind_contextvars(request_id=trace.decode())
                 await self.admitted(scope, receive, answer, length)
+        except ClientDisconnect:
+            gone = True  # in the middle of what it sent: nobody is left to answer, and nothing is wrong here
         except Exception as error:
             # Told loudly in the log, and without its inside to the client. The route, not the path: ids of people are no matter of logs.
             log.error("unhandled error", method=scope["method"], route=route_of(scope), exc_info=error)
             if not answer.status:
                 await refuse(answer, 500, "internal", "something is wrong on our side; X-Request-Id names this request in the log")
         finally:
-            self.count(route_of(scope), answer.status or 500)
+            self.count(route_of(scope), answer.status or (GONE if gone else 500))
 
     def refused(self, method: str, path: str, key: bytes, length: bytes) -> tuple[int, str, str] | None:
         """Status, code and detail for a request that is not looked at further."""

@@ -198,7 +198,8 @@ class Feed:
         self, asks: Sequence[Ask], of: Sequence[int], heads: Sequence[bytes | None], more: Sequence[tuple[int, Hashes]] = ()
     ) -> Candidates:
         """The heads, and `more` notes by the index of their source, as one set of candidates."""
-        found, counted = heads_from(heads)
+        listed, counted = heads_from(heads)
+        found = listed["hash"].astype(np.uint64)
         if more:
             found = np.concatenate([found, *(hashes for _, hashes in more)])
             counted = [*counted, *(hashes.size for _, hashes in more)]
@@ -219,9 +220,13 @@ class Feed:
         first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
         hashes = found[first]
         sources = np.bitwise_or.reduceat((1 << np.array(of, np.uint8))[ask][order], first)
-        # A place counts by how deep in its list it is: what a source asked many of is cut at the same depth as all others.
-        wanted = np.array([*(a.places for a in asks), *(max(hashes.size, 1) for _, hashes in more)], np.int64)
-        rank = np.minimum.reduceat((places * DEPTH // wanted[ask] * len(of) + ask)[order], first)
+        if more or not all(a.by_score for a in asks):
+            # A place counts by how deep in its list it is: what a source asked many of is cut at the same depth as all others.
+            wanted = np.array([*(a.places for a in asks), *(max(hashes.size, 1) for _, hashes in more)], np.int64)
+            places = places * DEPTH // wanted[ask] * len(of) + ask
+        else:
+            places[np.argsort(-listed["score"], kind="stable")] = np.arange(ask.size)
+        rank = np.minimum.reduceat(places[order], first)
         if any(a.inside for a in asks):
             inside = np.logical_or.reduceat(np.array([*(a.inside for a in asks), *(False for _ in more)])[ask][order], first)
         else:
@@ -262,6 +267,7 @@ class Feed:
         keep = np.ones(hashes.size, np.bool_)
         for early in pipeline.early:
             keep &= early.keeps(query, viewer, candidates)
+        keep &= notes["author"] != np.uint64(query.user)  # of the filters by record the one that needs nothing of the user's
         rows = np.flatnonzero(keep).tolist()
         facts, texts = ([], []) if last is None else (last.facts, last.texts)
         if query.channel:

@@ -49,12 +49,13 @@ class Mix:
         taken: set[int],
         n: int,
         rng: np.random.Generator,
+        before: int = 0,
     ) -> Mixed:
-        """`order` is all rows best first; `taken` stand elsewhere on the page; `n` its length."""
+        """`order` is all rows best first; `taken` stand elsewhere on the page; `n` its length; `before` the author above its first place."""
         free = np.array([row for row in order[: LOOK * n + BEYOND].tolist() if row not in taken], np.intp)
         head, beyond = free[: LOOK * n], free[n:]
         tags = notes["tags"][head]
-        first = self.diversity.order(scored.score[head], vectors(tags), notes["author"][head], tags, n)
+        first = self.diversity.order(scored.score[head], vectors(tags), notes["author"][head], tags, n, before)
         rows: list[int] = head[first].tolist()
         places = chance_places(min(n, len(rows)), self.share, rng) if beyond.size else []
         chances: dict[int, float] = {}

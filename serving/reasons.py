@@ -9,9 +9,10 @@ code                   parameters       an app may say
 ``interest_channel``   channel          Because you like {channel}
 ``signup_tag``         tag              You chose {tag}
 ``channel``            channel          Popular in {channel}
-``nearby``             distance_m       {distance} away
+``nearby``             distance_m       {distance} away; without a distance `city`: in {city}
 ``friend``             user_id, action  {user} collected this
 ``behaviour``                           Like what you took lately
+``similar``                             Taken together with the note that was asked for
 ``pool``               tier             New here (tier 0); on its way up (higher tiers)
 ``hot``                                 Popular now
 ``sponsored``                           Sponsored
@@ -20,7 +21,7 @@ code                   parameters       an app may say
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.records import SLOTS, SOURCES, Facts
@@ -29,6 +30,13 @@ from serving.stages import Query, Viewer
 MOST = 3
 POOL, SPONSORED = SLOTS.index("pool"), SLOTS.index("sponsored")
 BITS = {name: 1 << i for i, name in enumerate(SOURCES)}
+
+CODES: Mapping[str, Mapping[str, type]] = {
+    "follow": {"author_id": str}, "interest_tag": {"tag": str}, "interest_author": {"author_id": str}, "interest_channel": {"channel": str},
+    "signup_tag": {"tag": str}, "channel": {"channel": str}, "nearby": {"distance_m": int, "city": str},
+    "friend": {"user_id": str, "action": str}, "behaviour": {}, "similar": {}, "pool": {"tier": int}, "hot": {}, "sponsored": {},
+}  # fmt: skip
+"""The codes, their parameters, and of what kind these are."""
 
 
 def reasons(
@@ -43,21 +51,26 @@ def reasons(
     tags: Sequence[float],
     author: float,
     channel: float,
+    followed: bool,
 ) -> list[dict[str, Any]]:
-    """Codes for one note. `tags`, `author` and `channel` are the user's weights on its first tags, its author and its channel."""
+    """Codes for one note, one at least. `tags`, `author` and `channel` are the user's weights on its first tags, its author and its channel;
+    `followed`: he follows the author."""
     found: list[dict[str, Any]] = []
     if slot == SPONSORED:
         found.append({"code": "sponsored"})
     elif slot == POOL:
         found.append({"code": "pool", "tier": tier})
     hot = viewer.hot
-    if facts.author in hot.follows:
+    if followed:
         found.append({"code": "follow", "author_id": facts.author})
     if note in viewer.friends:
         friend = viewer.friends[note]
         found.append({"code": "friend", "user_id": friend.user_id, "action": friend.action})
-    if query.surface == "nearby" and distance_m is not None:
-        found.append({"code": "nearby", "distance_m": distance_m})
+    here = [{"code": "nearby", "distance_m": distance_m} if distance_m is not None else {"code": "nearby", "city": viewer.city}]
+    if query.surface == "nearby" and sources & BITS["nearby"]:
+        found += here
+    elif query.surface == "similar" and sources & BITS["behaviour"]:
+        found.append({"code": "similar"})
     best = max(tags, default=0.0)
     if best > 0.0 and best >= author:
         tag = facts.tags[tags.index(best)]
@@ -70,10 +83,12 @@ def reasons(
         found.append({"code": "channel", "channel": query.channel})
     if sources & BITS["behaviour"] and query.surface != "similar":
         found.append({"code": "behaviour"})
+    if sources & BITS["nearby"] and query.surface != "nearby":
+        found += here
     if sources & BITS["hot"]:
         found.append({"code": "hot"})
-    if not found and sources & BITS["channel"]:
-        found.append({"code": "channel", "channel": facts.channel})
-    if not found and sources & BITS["pool"]:
+    if not found and tier >= 0:
         found.append({"code": "pool", "tier": tier})
+    if not found:  # brought by what is not said of the note: a tag behind its first ones, an author's weight that faded since
+        found.append({"code": "channel", "channel": facts.channel} if facts.channel else {"code": "hot"})
     return found[:MOST]

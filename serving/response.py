@@ -81,6 +81,7 @@ def items(answer: Answer) -> list[dict[str, Any]]:
     tags: list[list[float]] = lookup(notes["tags"], taste.tags, taste.tag_weights).tolist()
     authors: list[float] = lookup(notes["author"], taste.authors, taste.author_weights).tolist()
     channels: list[float] = lookup(notes["channel"], taste.channels, taste.channel_weights).tolist()
+    followed: list[bool] = member(notes["author"], viewer.followed).tolist()
     found = []
     for i, placed in enumerate(page.placed):
         about, text, bits, tier = facts[i], texts[i], done[i], tiers[i]
@@ -114,6 +115,7 @@ def items(answer: Answer) -> list[dict[str, Any]]:
                 tags[i][: len(about.tags)],
                 authors[i],
                 channels[i],
+                followed[i],
             ),
         }
         if query.explain:

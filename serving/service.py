@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from config.events import EventRules
@@ -18,8 +17,9 @@ from config.records import Signal
 from config.settings import Settings, digest
 from serving.build import build
 from serving.clock import StreamClock
-from serving.cursor import BadCursor, Cursors
+from serving.cursor import BadCursor, Cursor, Cursors
 from serving.feed import Answer, Feed
+from serving.filters.seen import SeenFilter
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.model import Models
@@ -33,8 +33,7 @@ from store.base import Store, StoreError
 
 log = structlog.get_logger("serving")
 
-Shown = npt.NDArray[np.uint32] | None
-
+NOTHING_SHOWN = np.empty(0, np.uint32)
 LAST_POSITION = 10_000
 """No cursor leads further: nobody scrolls there, and positions stay small numbers in slates."""
 
@@ -119,8 +118,8 @@ class Service:
         lon: float | None,
         exclude: Sequence[str],
         explain: bool,
-    ) -> tuple[Query, tuple[str, ...], Shown]:
-        """A query, what a cursor is bound to, and what earlier pages showed. Raises a 400 for a bad cursor."""
+    ) -> tuple[Query, tuple[str, ...]]:
+        """A query, and what a cursor is bound to. Raises a 400 for a bad cursor."""
         rules = self.settings.feed
         if (lat is None) != (lon is None):
             raise Problem(422, "invalid", "lat and lon come together")
@@ -130,10 +129,10 @@ class Service:
             raise Problem(422, "invalid", f"exclude: at most {rules.exclude_max} notes")
         channel = channel.strip("/")
         scope = (user_id, surface, channel, city)
-        start, shown = 0, None
+        before = Cursor(0, 0, NOTHING_SHOWN)
         if cursor:
             try:
-                start, shown = self.cursors.read(cursor, scope, self.clock.now)
+                before = self.cursors.read(cursor, scope, self.clock.now)
             except BadCursor as error:
                 raise Problem(400, "bad_cursor", str(error)) from None
         request_id = secrets.token_urlsafe(16)
@@ -149,11 +148,12 @@ class Service:
             lat,
             lon,
             np.sort(np.array([hash64(note) for note in exclude], np.uint64)) if exclude else None,
-            shown,
-            start,
+            before.shown if before.shown.size else None,
+            before.start,
+            before.author,
             explain,
         )
-        return query, scope, shown
+        return query, scope
 
     def swap(self, models: Models) -> None:
         """From the next request on another model ranks; those under way keep theirs."""
@@ -162,16 +162,19 @@ class Service:
     async def answer(self, query: Query) -> Answer:
         return await self.feed.answer(query, self.pipelines[query.surface])
 
-    def next_cursor(self, answer: Answer, scope: tuple[str, ...], shown: Shown) -> str | None:
-        """None when there is nothing left to show."""
+    def next_cursor(self, answer: Answer, scope: tuple[str, ...]) -> str | None:
+        """None when there is nothing left to show, or more was shown than a cursor can hold and the user's record does not."""
         page = answer.page
         query = page.query
         start = query.start + len(page.placed)
         if len(page.placed) < query.n or start > LAST_POSITION:
             return None
-        before = [] if shown is None else shown.tolist()
-        now = [int(page.candidates.hashes[p.row]) for p in page.placed]
-        return self.cursors.make(scope, self.clock.now, start, [*before, *now])
+        before = NOTHING_SHOWN if query.shown is None else query.shown
+        if any(early.name == SeenFilter.name for early in self.pipelines[query.surface].early):
+            before = before[~np.isin(before, page.viewer.seen.astype(np.uint32))]
+        rows = [placed.row for placed in page.placed]
+        shown = np.concatenate([before, page.candidates.hashes[rows].astype(np.uint32)])
+        return self.cursors.make(scope, self.clock.now, Cursor(start, int(page.notes["author"][rows[-1]]), shown))
 
     def log_slate(self, answer: Answer) -> None:
         """Hands the slate to the producer; a slate of nothing or for nobody is none."""

@@ -20,6 +20,8 @@ from serving.stages import Candidates, Placed, Query, Scored, Viewer
 
 RANKED, POOL = SLOTS.index("ranked"), SLOTS.index("pool")
 NO_CHANCES: Mapping[int, float] = {}
+NOBODY = -1
+"""No hash of an author."""
 
 
 def place(
@@ -48,11 +50,11 @@ def place(
     taken = {row for row, _ in drawn}
     authors: list[int] = notes["author"].tolist()
     if mix is not None:
-        ranked, chances = mix.order(order, notes, scored, taken, query.n, rng)
+        ranked, chances = mix.order(order, notes, scored, taken, query.n, rng, query.before)
     else:
         head: list[int] = order[: LOOK * query.n + len(taken)].tolist()
         ranked, chances = [row for row in head if row not in taken] if taken else head, {}
-    return merge(ranked, drawn, set(reserved), query.n, authors, chances), order
+    return merge(ranked, drawn, set(reserved), query.n, authors, chances, query.before or NOBODY), order
 
 
 def reserved_places(n: int, share: float, rng: np.random.Generator) -> list[int]:
@@ -71,12 +73,13 @@ def merge(
     n: int,
     authors: Sequence[int],
     chances: Mapping[int, float] = NO_CHANCES,
+    before: int = NOBODY,
 ) -> list[Placed]:
-    """One row of places; a queue that is empty leaves its places to the other. Nobody follows himself while anybody else is left."""
+    """One row of places; a queue that is empty leaves its places to the other. Nobody follows himself while anybody else is left, nor
+    the author `before`, who stands above the first place."""
     propensities = dict(drawn)
     pool = [row for row, _ in drawn]
     placed: list[Placed] = []
-    before = -1
     while len(placed) < n and (ranked or pool):
         queue, other = (pool, ranked) if pool and (len(placed) in reserved or not ranked) else (ranked, pool)
         at = another(queue, before, authors)

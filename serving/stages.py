@@ -50,6 +50,8 @@ class Query(msgspec.Struct, frozen=True):
     """lower halves of note hashes of earlier pages, uint32; None on the first page"""
     start: int = 0
     """position of the first item"""
+    before: int = 0
+    """hash of the author of the item above it; 0 on the first page"""
     explain: bool = False
     session_id: str = ""
     device: str = ""
@@ -106,6 +108,8 @@ class Ask(NamedTuple):
     """everything in this list lies in the channel that was asked for"""
     start: int = 0
     """places before the first one wanted"""
+    by_score: bool = False
+    """the lists of this source are cut by the scores in them, which are of one kind, and not at the same depth"""
 
 
 class Candidates(NamedTuple):

@@ -6,6 +6,8 @@ httptools itself bounds none of them: a client could send a head without end, or
 from __future__ import annotations
 
 import asyncio
+import secrets
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -71,11 +73,23 @@ class Wire(HttpToolsProtocol):
         if self.in_head and not self.transport.is_closing():
             self.refuse(408, "request_timeout", "the request did not come")
 
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's, for what is no HTTP."""
+        self.refuse(400, "bad_request", msg)
+
     def refuse(self, status: int, code: str, detail: str) -> None:
         self.rest()
         body = problem_body(status, code, detail)
-        head = f"HTTP/1.1 {status} {code}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            f"content-type: {MEDIA_TYPE}",
+            f"content-length: {len(body)}",
+            "cache-control: no-store",
+            f"x-request-id: {secrets.token_hex(8)}",
+            "x-content-type-options: nosniff",
+            "connection: close",
+        )
+        self.transport.write("\r\n".join((*head, "", "")).encode() + body)
         self.transport.close()
 
 

@@ -84,11 +84,11 @@ def head_from(value: bytes | None) -> npt.NDArray[np.void]:
     return np.frombuffer(value[: len(value) // HEAD.itemsize * HEAD.itemsize], HEAD) if value else np.empty(0, HEAD)
 
 
-def heads_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.uint64], list[int]]:
-    """The hashes of many heads, one after the other, and how many each has."""
+def heads_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.void], list[int]]:
+    """The places of many heads, one after the other, and how many each has."""
     size = HEAD.itemsize
     whole = [b"" if value is None else value[: len(value) // size * size] for value in values]
-    return np.frombuffer(b"".join(whole), HEAD)["hash"].copy(), [len(value) // size for value in whole]
+    return np.frombuffer(b"".join(whole), HEAD), [len(value) // size for value in whole]
 
 
 def head_bytes(places: Iterable[tuple[int, float]]) -> bytes:

@@ -353,7 +353,7 @@ class Users:
         """Everything but impressions."""
         user.hot.last_seen = max(user.hot.last_seen, signal.t)
         extra = signal.x
-        if extra is not None and (extra.lat is not None or extra.city):
+        if extra is not None and (extra.lat is not None or extra.city) and user.hot.personalized:
             self.locate(user.hot, extra, signal.t)
         handler = self.handlers[signal.k]
         outcome = handler(out, user, signal, facts) if handler is not None else APPLIED

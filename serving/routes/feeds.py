@@ -31,7 +31,7 @@ async def feed(request: Request, surface: str, user_id: str, asked: dict[str, An
     service = service_of(request)
     digest = digest_of(user_id, "user_id") if user_id else 0
     get = asked.get
-    query, scope, shown = service.query(
+    query, scope = service.query(
         user_id,
         surface,
         asked["n"],
@@ -53,7 +53,7 @@ async def feed(request: Request, surface: str, user_id: str, asked: dict[str, An
         raise Problem(422, "location_required", "nearby needs a place: lat and lon, or a user who told one")
     service.log_slate(decided)
     # What is like a note has one page: its neighbours are few.
-    return answer(feed_body(decided, None if note else service.next_cursor(decided, scope, shown)))
+    return answer(feed_body(decided, None if note else service.next_cursor(decided, scope)))
 
 
 @router.get("/v1/feed/{user_id}", summary="The feed", responses=RESPONSES, response_class=Response, openapi_extra=MAIN.document(USER))

@@ -44,7 +44,7 @@ class Param(NamedTuple):
         except ValueError:
             raise ValueError(f"wants {'an integer' if self.kind == 'integer' else 'a number'}") from None
         if not isfinite(value) or (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            raise ValueError(f"wants {self.low:g} to {self.high:g}")
+            raise ValueError(f"wants {self.low:g} to {self.high:g}" if self.high is not None else f"wants {self.low:g} or more")
         return value
 
     def document(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Params:
 
 CURSOR = Param("cursor", "string", None, "`next_cursor` of the page before", high=4096)
 AFTER = Param("after", "string", None, "`position` of a POST: waits up to 250 ms until the answer contains it", high=16384)
-COUNT = Param("n", "integer", 20, "how many items", 1, 50)
+COUNT = Param("n", "integer", 20, "how many items; at most `feed.n_max` of the settings, 50 by default", 1)
 CHANNEL = Param("channel", "string", "", "only this channel and those below it", high=128)
 CITY = Param("city", "string", "", "only this city", high=128)
 LAT = Param("lat", "number", None, "where the user is", -90, 90)

@@ -6,6 +6,7 @@ from typing import Any
 
 from config.events import ACTIONS
 from config.records import SOURCES
+from serving.reasons import CODES
 from store.layout import STATUSES
 
 Schema = dict[str, Any]
@@ -35,14 +36,10 @@ REASON: Schema = {
     "type": "object",
     "required": ["code"],
     "properties": {
-        "code": {
-            "enum": [
-                "sponsored", "pool", "follow", "nearby", "interest_tag", "interest_author", "interest_channel", "signup_tag", "channel", "hot",
-            ]
-        },
-        "tag": STRING, "author_id": STRING, "channel": STRING, "tier": INTEGER, "distance_m": INTEGER,
+        "code": {"enum": list(CODES)},
+        **{name: STRING if kind is str else INTEGER for parameters in CODES.values() for name, kind in parameters.items()},
     },
-}  # fmt: skip
+}
 
 ITEM = obj(
     note_id=STRING,
@@ -126,6 +123,16 @@ INTERESTS = obj(
 
 POOLS = obj(
     tiers=listed(
-        obj(tier=INTEGER, quota=INTEGER, notes=INTEGER, exposures=INTEGER, promoted=INTEGER, held=INTEGER, stopped=INTEGER, owed=INTEGER)
+        obj(
+            tier=INTEGER,
+            name=STRING,
+            quota=INTEGER,
+            notes=INTEGER,
+            exposures=INTEGER,
+            promoted=INTEGER,
+            held=INTEGER,
+            stopped=INTEGER,
+            owed=INTEGER,
+        )
     )
 )

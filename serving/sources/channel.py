@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from config.settings import Feed
+from models.lists import channels
 from serving.stages import Ask, Query, Viewer
 
 
 class ChannelSource:
-    """With `channel=` the list of that channel (sub-channels are in it), read deep; else those with the largest weights."""
+    """With `channel=` the list of that channel (sub-channels are in it), read deep; else those with the largest weights.
+
+    What lies deeper than channels have lists is looked for in the deepest list there is.
+    """
 
     name: ClassVar[str] = "channel"
 
@@ -20,5 +24,6 @@ class ChannelSource:
     def asks(self, query: Query, viewer: Viewer) -> Sequence[Ask]:
         rules = self.rules
         if query.channel:
-            return [Ask(f"channel:{query.channel}", 5 * rules.channel_places, inside=True)]
+            deepest = channels(query.channel)[-1]
+            return [Ask(f"channel:{deepest}", 5 * rules.channel_places, inside=deepest == query.channel)]
         return [Ask(f"channel:{channel}", rules.channel_places) for channel, _ in viewer.channels[: rules.interest_channels]]

@@ -11,13 +11,22 @@ from serving.stages import Ask, Query, Viewer
 
 
 class FollowSource:
-    """The head of each followed author's list, newest follows first; `/following` asks more of them than a feed does."""
+    """The head of each followed author's list, newest follows first.
+
+    Parameters
+    ----------
+    authors
+        `/following` asks all of so many authors, the deeper the fewer there are, and takes what is newest of all of it; None: a feed's
+        few, of each a little
+    """
 
     name: ClassVar[str] = "follow"
 
     def __init__(self, rules: Feed, authors: int | None = None) -> None:
-        self.places = rules.follow_places
+        self.places, self.all, self.candidates = rules.follow_places, authors is not None, rules.candidates
         self.authors = rules.follow_authors if authors is None else authors
 
     def asks(self, query: Query, viewer: Viewer) -> Sequence[Ask]:
-        return [Ask(author_name(author), self.places) for author in viewer.follows[: self.authors]]
+        authors = viewer.follows[: self.authors]
+        places = max(self.places, 2 * self.candidates // len(authors)) if self.all and authors else self.places
+        return [Ask(author_name(author), places, by_score=self.all) for author in authors]

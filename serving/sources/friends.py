@@ -17,28 +17,29 @@ from serving.stages import NO_HASHES, Friend, Hashes, Query, Viewer
 
 
 class FriendsSource:
-    """The newest public actions of the newest follows, newest first; of several friends with one note the last to act is named."""
+    """The newest public actions of the newest follows, newest first; of several friends with one note the last to act is named. Whoever was
+    blocked or hidden since is none."""
 
     name: ClassVar[str] = "friends"
 
     def __init__(self, rules: Feed) -> None:
         self.users, self.places = rules.friend_users, rules.friend_places
 
-    def friends(self, viewer: Viewer) -> Sequence[str]:
-        return viewer.follows[: self.users]
+    def friends(self, query: Query, viewer: Viewer) -> Sequence[str]:
+        unwanted = {query.user_id, *viewer.hot.blocks, *viewer.hot.hidden_authors}
+        return [friend for friend in viewer.follows[: self.users + len(unwanted)] if friend not in unwanted][: self.users]
 
     def wants(self, query: Query, viewer: Viewer, keys: Keys) -> Sequence[bytes]:
         wanted: list[bytes] = []
-        for friend in self.friends(viewer):
-            # Whoever follows himself learns nothing from it: the place stays, so that values and friends go together.
+        for friend in self.friends(query, viewer):
             wanted += keys.user(friend, hash64(friend), ("public",))
         return wanted
 
     def finds(self, query: Query, viewer: Viewer, values: Sequence[bytes | None]) -> tuple[Viewer, Hashes]:
         acts = [
             (-at, h, action, friend)
-            for friend, value in zip(self.friends(viewer), values, strict=True)
-            if value is not None and friend != query.user_id
+            for friend, value in zip(self.friends(query, viewer), values, strict=True)
+            if value is not None
             for h, at, action in public_actions(value).tolist()
         ]
         told: dict[int, Friend] = {}

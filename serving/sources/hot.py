@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from config.settings import Feed
+from models.lists import channels
 from serving.stages import Ask, Query, Viewer
 
 
@@ -20,7 +21,8 @@ class HotSource:
     def asks(self, query: Query, viewer: Viewer) -> Sequence[Ask]:
         places = self.rules.hot_places
         if query.channel:
-            return [Ask(f"hot:channel:{query.channel}", 2 * places, inside=True)]
+            deepest = channels(query.channel)[-1]
+            return [Ask(f"hot:channel:{deepest}", 2 * places, inside=deepest == query.channel)]
         if query.city:
             return [Ask(f"hot:city:{query.city}", 2 * places)]
         # Without any interests there is little else to show.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.settings import SettingsError
 from serving.app import loopback, run
@@ -91,6 +93,32 @@ def test_a_request_has_a_bounded_size(system: System) -> None:
 
     response = system.request("POST", "/v1/events", content=chunks())
     assert (response.status_code, response.json()["code"]) == (413, "too_large")
+
+
+def test_a_client_that_goes_away_is_no_fault_of_ours(system: System) -> None:
+    """In the middle of its body: counted as what it is, and no error is told."""
+
+    async def gone() -> list[dict[str, Any]]:
+        came = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return next(came)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/events", "raw_path": b"/v1/events", "query_string": b"", "headers": [],
+            "http_version": "1.1", "scheme": "http", "server": ("api", 80), "client": ("127.0.0.1", 1), "root_path": "",
+        }  # fmt: skip
+        await system.app(scope, receive, send)  # type: ignore[arg-type]
+        return sent
+
+    with capture_logs() as told:
+        assert system.run(gone()) == []
+    assert told == []
+    assert 'upwell_http_requests_total{route="/v1/events",status="499"} 1.0' in system.request("GET", "/metrics").text
 
 
 def test_not_ready_before_the_first_snapshot_nor_while_stopping(system: System) -> None:

@@ -27,7 +27,7 @@ def test_a_note_that_did_well_in_its_pool_is_not_expected_to_do_well() -> None:
     try:
         system.publish(*(note(f"n{i}", f"a{i}", ["tea"], "food") for i in range(6)))
         system.send(*(event(kind, f"u{k}", "n1") for k in range(30) for kind in ("impression", "click", "like")))
-        query, _, _ = system.service.query("me", "feed", 6, None, "", "", None, None, (), False)
+        query, _ = system.service.query("me", "feed", 6, None, "", "", None, None, (), False)
         page = system.run(system.service.answer(query)).page
         places = {int(page.candidates.hashes[p.row]): k for k, p in enumerate(page.placed)}
         assert page.scored is not None
@@ -47,7 +47,7 @@ def test_a_note_outside_the_pools_is_expected_to_do_what_the_scorer_says() -> No
     system = System()
     try:
         system.publish(*(note(f"n{i}", f"a{i}", ["tea"], "food") for i in range(3)))
-        query, _, _ = system.service.query("me", "feed", 3, None, "", "", None, None, (), False)
+        query, _ = system.service.query("me", "feed", 3, None, "", "", None, None, (), False)
         page = system.run(system.service.answer(query)).page
         outside = page.notes.copy()
         outside["pool"] = POOL_STATES.index("held")

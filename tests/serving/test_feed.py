@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
+import jsonschema_rs
+
+from serving.reasons import CODES
+from serving.routes.shapes import FEED
 from tests.serving.system import System, event, note
 
 
@@ -77,6 +84,40 @@ def test_pages_run_on_without_a_repeat(town: System) -> None:
     assert positions == list(range(len(positions)))
 
 
+def pages(system: System, path: str, **params: Any) -> Iterator[list[dict[str, Any]]]:
+    """Page after page, to the last."""
+    cursor: str | None = ""
+    while cursor is not None:
+        body = system.get(path, **params, **({"cursor": cursor} if cursor else {}))
+        yield body["items"]
+        cursor = body["next_cursor"]
+
+
+def test_what_a_cursor_cannot_remember_ends_the_pages(system: System) -> None:
+    """More notes than a cursor holds, and nobody says that they were seen: the pages end, and none comes twice."""
+    system.publish(*(note(f"n{i}", f"a{i % 90}", ["t"], "food") for i in range(900)))
+    shown = [item["note_id"] for page in pages(system, "/v1/feed/u1", n=50, channel="food") for item in page]
+    held = system.settings.feed.cursor_shown
+    assert held <= len(shown) == len(set(shown)) <= held + 50
+
+
+def test_what_was_seen_needs_no_place_in_the_cursor(system: System) -> None:
+    """With impressions the pages go on as long as there is anything new."""
+    system.publish(*(note(f"n{i}", f"a{i % 90}", ["t"], "food") for i in range(700)))
+    shown: list[str] = []
+    for page in pages(system, "/v1/feed/u1", n=50, channel="food"):
+        shown += [item["note_id"] for item in page]
+        system.send(*(event("impression", "u1", item["note_id"]) for item in page))
+    assert len(shown) == len(set(shown)) > system.settings.feed.cursor_shown + 50
+
+
+def test_no_author_follows_himself_over_the_edge_of_a_page(town: System) -> None:
+    """What stands next to each other is apart, also where one page ends and the next begins."""
+    authors = [item["author_id"] for page in pages(town, "/v1/feed/u1", n=1) for item in page]
+    assert len(authors) > 30
+    assert sum(a == b for a, b in pairwise(authors[:30])) == 0
+
+
 def test_a_cursor_of_somebody_else_is_refused(town: System) -> None:
     cursor = town.feed("u1", n=5)["next_cursor"]
     for bad in (f"{cursor[:-4]}AAAA", "x", "....", cursor[:10]):
@@ -84,6 +125,10 @@ def test_a_cursor_of_somebody_else_is_refused(town: System) -> None:
         assert response.status_code == 400
         assert response.json()["code"] == "bad_cursor"
     assert town.request("GET", "/v1/feed/u2", params={"cursor": cursor}).status_code == 400
+    # Nor does the end of a cursor pass for the beginning of a name: "longname" is not "name".
+    raw = b64decode(town.feed("longname", n=5)["next_cursor"] + "==", b"-_")
+    spliced = b64encode(raw + b"long", b"-_").rstrip(b"=").decode()
+    assert town.request("GET", "/v1/feed/name", params={"cursor": spliced}).status_code == 400
     town.clock += 13 * 3_600_000
     town.send(event("click", "u9", "n1"))
     assert town.request("GET", "/v1/feed/u1", params={"cursor": cursor}).status_code == 400
@@ -94,6 +139,13 @@ def test_a_channel_holds_what_lies_below_it(town: System) -> None:
     assert {item["channel"] for item in body["items"]} == {"food", "food/drinks"}
     assert {item["channel"] for item in town.feed("u1", channel="food/drinks")["items"]} == {"food/drinks"}
     assert town.feed("u1", channel="foo")["items"] == []
+
+
+def test_a_channel_deeper_than_lists_go_is_found_by_its_name(system: System) -> None:
+    system.publish(note("deep", "a1", [], "a/b/c/d/e"), note("flat", "a2", [], "a/b/c/d"), note("other", "a3", [], "a/b/c/d/f"))
+    system.send(*(event(kind, f"c{k}", name) for k in range(3) for name in ("deep", "flat", "other") for kind in ("impression", "like")))
+    assert [item["note_id"] for item in system.get("/v1/hot", channel="a/b/c/d/e")["items"]] == ["deep"]
+    assert set(system.ids("u1", channel="a/b/c/d")) == {"deep", "flat", "other"}
 
 
 def test_excluded_notes_do_not_come(town: System) -> None:
@@ -150,9 +202,68 @@ def test_deciding_takes_three_round_trips_and_one_for_the_text(town: System) -> 
 def test_the_same_request_is_drawn_again_from_its_seed(town: System) -> None:
     """Everything random comes from the request id: what was served can be decided again."""
     service = town.service
-    query, _, _ = service.query("u1", "feed", 20, None, "", "", None, None, [], False)
+    query, _ = service.query("u1", "feed", 20, None, "", "", None, None, [], False)
     one, two = (town.run(service.answer(query)) for _ in range(2))
     assert [(p.row, p.slot, p.propensity) for p in one.page.placed] == [(p.row, p.slot, p.propensity) for p in two.page.placed]
+
+
+def test_following_has_the_newest_of_all_who_are_followed(system: System) -> None:
+    """However many they are, and whomever one followed first; and all of one, if he is the only one."""
+    system.publish(*(note(f"n{i}", f"a{i}") for i in range(600)))
+    system.send(*(event("follow", "u1", author_id=f"a{i}") for i in range(600)), event("follow", "u2", author_id="a3"))
+    system.clock += 60_000
+    system.publish(note("fresh", "a3"))
+    items = system.get("/v1/feed/u1/following", n=3)["items"]
+    assert [item["note_id"] for item in items] == ["fresh", "n599", "n598"]
+    system.publish(*(note(f"m{i}", "a3") for i in range(40)))
+    shown = [item for page in pages(system, "/v1/feed/u2/following", n=15) for item in page]
+    assert len(shown) == 42
+    dates = [item["published_at"] for item in shown]
+    assert dates == sorted(dates, reverse=True)
+
+
+def test_who_is_followed_is_said_however_long_ago_it_was(system: System) -> None:
+    system.publish(*(note(f"n{i}", f"a{i}") for i in range(300)))
+    system.send(*(event("follow", "u1", author_id=f"a{i}") for i in range(300)))
+    shown = [item for page in pages(system, "/v1/feed/u1/following", n=50) for item in page]
+    assert len(shown) == 300
+    assert all({"code": "follow", "author_id": item["author_id"]} in item["reasons"] for item in shown)
+
+
+def test_a_first_feed_knows_the_place(system: System) -> None:
+    """Somebody of whom nothing is known but where he is sees what is there, and is told so."""
+    system.publish(
+        *(note(f"n{i}", f"a{i}", [], "food") for i in range(400)), *(note(f"p{i}", f"b{i}", lat=31.2, lon=121.4) for i in range(8))
+    )
+    system.send(*(event("like", f"c{k}", f"p{i}") for k in range(4) for i in range(8)))
+    assert not [item for item in system.feed("u1", n=50, explain=True)["items"] if "nearby" in item["explain"]["sources"]]
+    items = system.feed("u1", lat=31.21, lon=121.4, n=30, explain=True)["items"]
+    near = [item for item in items if "nearby" in item["explain"]["sources"]]
+    assert len(near) == 8
+    assert all(1000 < reason["distance_m"] < 1300 for item in near for reason in item["reasons"] if reason["code"] == "nearby")
+    assert any(reason["code"] == "nearby" for item in near for reason in item["reasons"])
+
+
+def test_every_note_says_why_it_is_there_in_words_that_are_documented(town: System) -> None:
+    """On every surface, and what is told fits the documents."""
+    town.publish(*(note(f"p{i}", f"b{i}", ["coffee"], "food", lat=31.2, lon=121.4, city="Paris") for i in range(5)))
+    town.send(*(event("like", f"c{k}", name) for k in range(3) for name in ("n0", "n4", "p1")))
+    town.send(event("follow", "u1", author_id="c0"), event("follow", "u1", author_id="a3"), event("like", "u1", "n0"))
+    town.send(event("signup", "u2", tags=["bread"]), event("locate", "u2", city="Paris"))
+    codes = set()
+    for path, params in (
+        ("/v1/feed/u1", {}), ("/v1/feed/u2", {}), ("/v1/feed/u1", {"channel": "food"}), ("/v1/feed/u1/following", {}), ("/v1/hot", {}),
+        ("/v1/feed/u1/nearby", {"lat": 31.2, "lon": 121.4}), ("/v1/feed/u2/nearby", {}), ("/v1/notes/n0/similar", {}),
+    ):  # fmt: skip
+        body = town.get(path, n=50, explain=True, **params)
+        jsonschema_rs.validate(FEED, body)
+        assert body["items"], path
+        for item in body["items"]:
+            assert item["reasons"], (path, item["note_id"])
+            for reason in item["reasons"]:
+                assert set(reason) - {"code"} <= set(CODES[reason["code"]])
+                codes.add(reason["code"])
+    assert codes >= {"friend", "behaviour", "similar", "nearby", "follow", "signup_tag", "interest_tag", "channel", "hot"}
 
 
 def test_following_and_nearby(town: System) -> None:

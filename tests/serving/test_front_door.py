@@ -364,6 +364,22 @@ def test_a_head_is_bounded_in_size_and_in_time(alone: Alone) -> None:
     assert alone.http.get("/healthz").status_code == 200
 
 
+def test_what_is_no_http_has_the_form_of_every_error(alone: Alone) -> None:
+    """Also what never became a request is told as a problem, and has a trace id."""
+    for raw, status in (
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        (b"GET", 408),
+    ):
+        with alone.connect() as link:
+            link.sendall(raw)
+            head, _, body = received(link).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert b"content-type: application/problem+json" in head
+        assert b"x-request-id: " in head
+        assert json.loads(body)["status"] == status
+
+
 def test_connections_are_bounded_and_one_that_ends_makes_room(alone: Alone) -> None:
     links = [alone.connect() for _ in range(310)]
     time.sleep(0.3)

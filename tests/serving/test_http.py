@@ -130,7 +130,7 @@ def test_deciding_takes_four_round_trips_on_a_real_store(part: str, prefix: str,
     for system in (made, real):
         system.publish(*(note(f"n{i}", f"a{i % 20}", [names[i % 4]], TAGS[names[i % 4]]) for i in range(60)))
         system.send(*(event("like", f"u{i % 3}", f"n{i}") for i in range(30)), event("follow", "u1", author_id="a3"))
-    plain, _, _ = made.service.query("u1", "feed", 20, None, "", "", None, None, [], False)
+    plain, _ = made.service.query("u1", "feed", 20, None, "", "", None, None, [], False)
     answers = [system.run(system.service.answer(plain)) for system in (made, real)]
     assert [f.id for f in answers[0].facts] == [f.id for f in answers[1].facts]
     before = real.local.store.round_trips

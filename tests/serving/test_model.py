@@ -65,7 +65,7 @@ def test_an_explanation_changes_no_score(young: System) -> None:
     """The sum of the parts is the score that ranks."""
     taught(young)
     service, scores = young.service, []
-    query, _, _ = service.query("r1", "feed", 20, None, "", "", None, None, [], False)
+    query, _ = service.query("r1", "feed", 20, None, "", "", None, None, [], False)
     for explain in (False, True):
         scored = young.run(service.answer(structs.replace(query, explain=explain))).page.scored
         assert scored is not None

@@ -74,6 +74,16 @@ def test_of_several_friends_the_last_to_act_is_named(system: System) -> None:
     assert [reason["user_id"] for reason in item["reasons"] if reason["code"] == "friend"] == ["bob"]
 
 
+def test_whom_one_does_not_want_to_hear_of_is_no_friend(system: System) -> None:
+    """Blocked or hidden, though still followed: nothing comes in his name."""
+    system.publish(*(note(f"n{i}", f"a{i}") for i in range(10)))
+    system.send(*(event("follow", user, author_id="ann") for user in ("me", "you")), event("collect", "ann", "n7"))
+    system.send(event("block", "me", author_id="ann"), event("hide", "you", "n9", scope="author", author_id="ann"))
+    for user in ("me", "you"):
+        items = system.feed(user, explain=True)["items"]
+        assert not [item for item in items if "friend" in codes(item) or "friends" in item["explain"]["sources"]]
+
+
 def test_whoever_follows_himself_is_no_friend(system: System) -> None:
     """One's own actions are no recommendation."""
     system.publish(*(note(f"n{i}", f"a{i}") for i in range(10)))

@@ -148,7 +148,7 @@ def test_two_apis_over_one_system_give_each_note_its_quota_and_no_more() -> None
         system.run(services[1].snapshot.refresh())
 
         async def feed(service: Service, user: str) -> None:
-            query, _, _ = service.query(user, "feed", 4, None, "", "", None, None, (), False)
+            query, _ = service.query(user, "feed", 4, None, "", "", None, None, (), False)
             service.log_slate(await service.answer(query))
 
         async def rush(turn: int) -> None:

@@ -19,6 +19,16 @@ def test_interests_say_what_moved_them(town: System) -> None:
     assert town.get("/v1/users/nobody/interests")["interests"] == []
 
 
+def test_without_personalisation_no_place_is_remembered(town: System) -> None:
+    """What is told while nothing may be learned is not there afterwards."""
+    for on in (False, True):
+        assert town.request("PUT", "/v1/users/u1/settings", json={"personalized": on}).status_code == 202
+        town.pump()
+        if not on:
+            town.send(event("locate", "u1", lat=1.0, lon=1.0))
+    assert town.request("GET", "/v1/feed/u1/nearby").json()["code"] == "location_required"
+
+
 def test_one_interest_can_be_forgotten(town: System) -> None:
     town.send(event("like", "u1", "n0"), event("like", "u1", "n1"))
     assert town.request("DELETE", "/v1/users/u1/interests/coffee").status_code == 202
