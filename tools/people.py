@@ -45,6 +45,20 @@ class Asker:
             ) from None
 
 
+def terminal() -> Console:
+    """A console on which names and titles are text, and nothing else: no markup of ours."""
+    return Console(markup=False, highlight=False)
+
+
+def printable(text: object) -> str:
+    """`text` without what a terminal would take for an order.
+
+    >>> printable("a\\x1b[2Jb")
+    'a·[2Jb'
+    """
+    return "".join(letter if letter.isprintable() else "·" for letter in str(text))
+
+
 def problem(body: bytes) -> str:
     """What an RFC 9457 answer says."""
     try:
@@ -63,7 +77,7 @@ def feed(api: Asker, user: str, n: int, surface: str, channel: str, *, as_json: 
     if as_json:
         print(json.dumps(answer))
         return
-    console = Console()
+    console = terminal()
     console.print(feed_table(answer))
     about = f"{answer['took_ms']} ms, state as of {when(answer.get('state_as_of'))}, request {answer['request_id']}"
     console.print(about + (f", degraded: {answer['degraded']}" if answer.get("degraded") else ""), style="dim", highlight=False)
@@ -74,11 +88,11 @@ def feed_table(answer: dict[str, Any]) -> Table:
     for item in answer["items"]:
         table.add_row(
             str(item["position"]),
-            item["note_id"],
-            (item.get("title") or "")[:40],
-            " ".join(item.get("tags") or [])[:40],
+            printable(item["note_id"]),
+            printable(item.get("title") or "")[:40],
+            printable(" ".join(item.get("tags") or []))[:40],
             ("pool " if item.get("pool") else "") + (item.get("source") or ""),
-            "; ".join(map(words, (item.get("reasons") or [])[:2])),
+            printable("; ".join(map(words, (item.get("reasons") or [])[:2]))),
         )
     return table
 
@@ -91,6 +105,8 @@ REASONS = {
     "signup_tag": "you chose {tag}",
     "channel": "popular in {channel}",
     "nearby": "{distance_m} m away",
+    "behaviour": "like what was taken lately",
+    "similar": "taken together with that note",
     "pool": "new here",
     "hot": "popular now",
     "sponsored": "sponsored",
@@ -105,6 +121,11 @@ def words(reason: Any) -> str:
     code, rest = reason.get("code", ""), {name: value for name, value in reason.items() if name != "code"}
     if code == "pool" and rest.get("tier"):
         return f"on its way up (tier {rest['tier']})"
+    if code == "friend":
+        done = {"like": "liked", "collect": "collected", "share": "shared"}.get(str(rest.get("action")), "found")
+        return f"{rest.get('user_id')} {done} this"
+    if code == "nearby" and "city" in rest:
+        return f"in {rest['city']}"
     try:
         return REASONS[code].format(**rest)
     except KeyError:
@@ -117,11 +138,10 @@ def note(api: Asker, note_id: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(told))
         return
-    console = Console(highlight=False)
-    console.print(f"{told['note_id']}  {told.get('title') or ''}", style="bold")
-    console.print(
-        f"by {told['author_id']}, {told['status']}, channel {told.get('channel') or '-'}, tags {', '.join(told.get('tags') or []) or '-'}"
-    )
+    console = terminal()
+    console.print(printable(f"{told['note_id']}  {told.get('title') or ''}"), style="bold")
+    tags = ", ".join(told.get("tags") or []) or "-"
+    console.print(printable(f"by {told['author_id']}, {told['status']}, channel {told.get('channel') or '-'}, tags {tags}"))
     console.print("counts     " + (", ".join(f"{name} {n:,}" for name, n in told["counts"].items() if n) or "none yet"))
     exposures, pool, quality = told["exposures"], told["pool"], told["quality"]
     console.print(f"exposures  {exposures['organic']:,} organic, {exposures['paid']:,} paid")
@@ -138,7 +158,7 @@ def user(api: Asker, user_id: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(told))
         return
-    console = Console(highlight=False)
+    console = terminal()
     if not told["interests"]:
         console.print(f"nothing is known of {user_id} yet")
         return
@@ -150,7 +170,9 @@ def interests_table(told: dict[str, Any], limit: int = 20) -> Table:
     for one in told["interests"][:limit]:
         by = one.get("moved_by") or {}
         moved = f"{by.get('type', '')} {by.get('note_id') or ''} {when(by.get('at'))}".strip()
-        table.add_row(one["kind"], str(one["value"]), *(f"{one[name]:+.2f}" for name in ("weight", "short", "long")), moved)
+        table.add_row(
+            one["kind"], printable(one["value"]), *(f"{one[name]:+.2f}" for name in ("weight", "short", "long")), printable(moved)
+        )
     return table
 
 
@@ -159,7 +181,7 @@ def pools(api: Asker, *, as_json: bool, watch: bool) -> None:
     if as_json:
         print(json.dumps(api.get("/v1/pools")))
         return
-    console = Console()
+    console = terminal()
     if not watch:
         console.print(pools_table(api.get("/v1/pools")))
         return

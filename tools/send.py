@@ -50,6 +50,8 @@ def one(settings: Settings, body: bytes) -> str:
     if fault:
         raise Mistake(f"this event would be refused: {fault}")
     event = msgspec.json.decode(body)
+    if not isinstance(event, dict):
+        raise Mistake("one event, and no array of them: `upwell replay FILE` sends many")
     topic = full(settings.kafka.prefix, "events")
     key = str(event.get("user_id") or f"anon:{event.get('anonymous_id')}")
     partition = partition_of(hash64(key), broker.counts(settings.kafka, ["events"])["events"])

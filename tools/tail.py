@@ -12,6 +12,7 @@ from config.events import TYPES
 from config.records import Act, Erase, Facts, Forget, Personalize, Served, UserRecord, decode_user
 from config.settings import Settings
 from tools import broker
+from tools.people import printable
 
 
 def follow(settings: Settings, user: str, *, as_json: bool, from_start: bool) -> None:
@@ -75,4 +76,4 @@ def line(told: dict[str, Any]) -> str:
     if told.get("tags"):
         words.append("#" + " #".join(told["tags"]))
     words += [f"{key}={value}" for key, value in rest.items()]
-    return "  ".join(word for word in words if word)
+    return printable("  ".join(word for word in words if word))

@@ -96,6 +96,15 @@ def test_a_users_mistake_is_one_clear_line(arguments: list[str], environ: dict[s
         assert done.stderr.startswith(b"upwell: ")
 
 
+def test_an_array_is_not_one_event(tmp_path: Path) -> None:
+    """`upwell send -` says so, and what sends many."""
+    for body in (b"[]", b'[{"type": "like", "user_id": "u", "note_id": "n"}]'):
+        done = run("send", "-", input=body, cwd=tmp_path, **NOWHERE)
+        assert done.returncode == 1
+        assert b"upwell replay" in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "command", [["worker"], ["api", "--port", "0"], ["up", "--no-town", "--port", "0"]], ids=lambda command: command[0]
 )

@@ -24,5 +24,6 @@ def test_a_record_is_told_signal_by_signal() -> None:
     assert told[1]["unknown_note"]
     assert [one["type"] for one in applied(record, "u2")] == ["view"]
     assert "like" in line(told[0])
+    assert "\x1b" not in line({**told[0], "note_id": "n\x1b[2J"})
     assert "#soup" in line(told[0])
     assert "dwell_ms=900" in line(told[1])
