@@ -20,8 +20,15 @@ import structlog
 from config.settings import Log
 
 Line = MutableMapping[str, Any]
-NOISY = {"aiokafka": logging.ERROR, "kafka": logging.ERROR, "faust": logging.WARNING, "mode": logging.WARNING, "asyncio": logging.WARNING}
-"""What these say when a broker is away is said by ourselves, once."""
+NOISY = {
+    "aiokafka": logging.ERROR,
+    "kafka": logging.ERROR,
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "streams": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
+"""What these say when a broker is away is said by ourselves, once. (`streams` is how Faust names what our classes inherit from it.)"""
 
 
 def one_line(logger: Any, method: str, line: Line) -> str:

@@ -73,6 +73,7 @@ class Engine(Section, frozen=True):
     slow_stages: tuple[str, ...]
     poison_after: int
     tick_lag_s: float
+    stall_s: int
     metrics_port: int
     metrics_host: str
 

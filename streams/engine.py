@@ -20,13 +20,14 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import faust
 import structlog
 import uvloop
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faust.app import BootStrategy
 from faust.types import TP
 from prometheus_client import start_http_server
 
@@ -35,7 +36,7 @@ from config.keys import Slot
 from config.log import configure
 from config.records import VERSION, Position, Source, Tick, encode
 from config.settings import Kafka, Settings
-from config.topics import STAGES, full, group
+from config.topics import STAGES, TOPICS, full, group
 from store import manifest as manifests
 from store.base import Store, StoreError
 from store.lag import slot_stage
@@ -47,12 +48,15 @@ from streams.logs import BrokerError, Logs, TopicsMissing
 from streams.owner import QUEUE, Owner, SendError, Stop
 from streams.presence import Presence
 from streams.stage import Stage
-from streams.transport import Assigned, Busy, Frame, FrameConsumerThread, FrameTransport, LogBounds
+from streams.standing import Standing
+from streams.transport import Assigned, BrokerAway, Busy, Frame, FrameConsumerThread, FrameTransport, GroupLost, LogBounds
 
 log = structlog.get_logger("upwell.worker")
 
 BROKER_PATIENCE_S = 30.0
 """How long a starting worker waits for a broker that does not answer."""
+ASK_AFTER = 5
+"""Seconds that something stands before it is asked whether what it waits for is away."""
 
 CLASSES = {
     "intake": "streams.intake:Intake",
@@ -110,9 +114,16 @@ async def found(store: Store, logs: Logs, prefix: str) -> Manifest:
     return standing
 
 
+class NoProducer(BootStrategy):
+    """Stages write through the worker's own producer; one of Faust's for each stage would be a connection and a start that may fail."""
+
+    enable_kafka_producer = False
+
+
 class FrameApp(faust.App):
     """A Faust app whose consumer tells what is assigned, and asks what has room."""
 
+    BootStrategy: ClassVar[type[BootStrategy]] = NoProducer
     assigned: Assigned
     busy: Busy
     fetch_wait_ms: int
@@ -125,6 +136,8 @@ class StageApp:
         self.worker, self.stage, settings = worker, stage, worker.settings
         self.owners: dict[TP, Owner] = {}
         self.tasks: dict[TP, asyncio.Task[None]] = {}
+        self.member = False
+        """of its group, with heartbeats, when last asked"""
         kafka, prefix = settings.kafka, settings.kafka.prefix
         self.topics = {full(prefix, name): name for name in stage.topics}
         self.app = app = FrameApp(
@@ -248,6 +261,25 @@ class StageApp:
         """What the store holds, by partition: the offsets for Kafka's own books."""
         return {tp: offset for tp, owner in self.owners.items() if (offset := owner.applied) is not None}
 
+    def marks(self) -> dict[TP | str, object]:
+        """What moves as long as all is well, by partition, and of the group under the stage's name; None: nothing to do."""
+        marks: dict[TP | str, object] = {tp: owner.part.checkpoint if owner.behind else None for tp, owner in self.owners.items()}
+        ours = {tp for tp in self.thread.assignment() if tp.topic in self.topics}
+        settled = self.member and ours == set(self.tasks) and all(tp in self.owners and self.owners[tp].stands for tp in ours)
+        marks[self.stage.name] = None if settled else "not settled"
+        return marks
+
+    def state(self, what: TP | str) -> str:
+        """For whoever reads why a worker ended."""
+        if isinstance(what, TP):
+            owner = self.owners[what]
+            return f"{what.topic}/{what.partition} stands at {owner.applied} of {owner.highwater}"
+        return (
+            f"group {group(self.worker.settings.kafka.prefix, self.stage.name)}: "
+            f"{'a member' if self.member else 'no member'}, assigned {sorted(tp.partition for tp in self.thread.assignment())}, "
+            f"at work on {sorted(tp.partition for tp, owner in self.owners.items() if owner.stands)}"
+        )
+
     def labels(self, tp: TP) -> tuple[str, str, str]:
         return group(self.worker.settings.kafka.prefix, self.stage.name), tp.topic, str(tp.partition)
 
@@ -294,15 +326,22 @@ class PartitionReader:
         while True:
             try:
                 return await self.stage_app.thread.bounds(self.tp)
-            except (KafkaError, TimeoutError) as error:
-                log.warning("broker away", topic=self.tp.topic, error=str(error))
-                await asyncio.sleep(0.5)
+            except BrokerAway as error:
+                await self.broker_away(error)
 
     async def identity(self) -> str:
         return await self.stage_app.worker.identity(self.topic)
 
     async def holds(self, offset: int) -> bool:
-        return await asyncio.to_thread(self.stage_app.worker.logs.holds, self.topic, self.tp.partition, offset)
+        while True:
+            try:
+                return await asyncio.to_thread(self.stage_app.worker.logs.holds, self.topic, self.tp.partition, offset)
+            except BrokerError as error:
+                await self.broker_away(error)
+
+    async def broker_away(self, error: Exception) -> None:
+        log.warning("broker away", topic=self.tp.topic, error=str(error))
+        await asyncio.sleep(0.5)
 
 
 def credentials(kafka: Kafka) -> Any:
@@ -425,20 +464,34 @@ class Worker:
                     raise
                 log.warning("broker away", error=str(error))
                 await asyncio.sleep(1.0)
-        self.producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka.servers.split(","),
-            acks="all",
-            linger_ms=0,
-            max_request_size=2_000_000,
-            request_timeout_ms=20_000,
-            **client_security(settings.kafka),
-        )
-        await self.producer.start()
+        self.producer = await self.connected(time.monotonic() + BROKER_PATIENCE_S)
         self.apps = [StageApp(self, make(name, settings)) for name in self.names]
         for stage_app in self.apps:
             stage_app.app.finalize()
         # Side by side: a group's first join waits for half its rebalance timeout.
         await asyncio.gather(*(stage_app.app.start() for stage_app in self.apps))
+
+    async def connected(self, give_up: float) -> AIOKafkaProducer:
+        """The producer. Raises `BrokerError` when the broker is away until `give_up` (monotonic)."""
+        kafka = self.settings.kafka
+        while True:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=kafka.servers.split(","),
+                acks="all",
+                linger_ms=0,
+                max_request_size=2_000_000,
+                request_timeout_ms=20_000,
+                **client_security(kafka),
+            )
+            try:
+                await producer.start()
+                return producer
+            except KafkaError as error:
+                await producer.stop()
+                if time.monotonic() > give_up:
+                    raise BrokerError(f"Kafka at {kafka.servers} does not answer ({error})") from None
+                log.warning("broker away", error=str(error))
+                await asyncio.sleep(1.0)
 
     async def housekeeping(self) -> None:
         """Once a second: offsets for operators' tools, gauges, ticks for quiet partitions, and whether an app died."""
@@ -463,10 +516,52 @@ class Worker:
                 owners = dict(stage_app.owners)
                 try:
                     ends = await stage_app.thread.ends(owners) if owners else {}
-                except (KafkaError, TimeoutError, AssertionError):
+                except BrokerAway:
                     continue
                 for tp, end in ends.items():
                     owners[tp].ends_at(end)
+
+    async def watch_progress(self) -> None:
+        """Once a second: a partition or a group that stands, though store and broker answer for it, ends the worker."""
+        patience = self.settings.engine.stall_s
+        standing: Standing[tuple[int, TP | str]] = Standing()
+        while True:
+            await asyncio.sleep(1.0)
+            marks: dict[tuple[int, TP | str], object] = {}
+            for number, stage_app in enumerate(self.apps):
+                try:
+                    stage_app.member = await stage_app.thread.check()
+                except GroupLost as error:
+                    self.fatal(str(error))
+                    return
+                marks |= {(number, what): mark for what, mark in stage_app.marks().items()}
+            standing.look(marks)
+            stood = standing.stood(ASK_AFTER)
+            if stood and standing.looks[stood[0]] % ASK_AFTER == 0 and await self.something_away():
+                for key in stood:
+                    standing.excuse(key)
+            for number, what in standing.stood(patience):
+                self.fatal(
+                    f"{self.apps[number].state(what)}, for {patience} s, though store and broker answer. This is a bug: please report it "
+                    "with this worker's log. It ends, so that its supervisor starts it anew; nothing is lost."
+                )
+                return
+
+    async def something_away(self) -> bool:
+        """Whether a part of the store or of the logs does not answer; asked of all, since an owner waits for other partitions too."""
+        slots = [
+            self.manifest.at(slot_stage(s, t), p)
+            for s, topics in STAGES.items()
+            for t in topics
+            for p in range(self.manifest.partitions[t])
+        ]
+        try:
+            await self.store.read([slot.checkpoint for slot in slots])
+            async with self.logs_lock:
+                await asyncio.to_thread(self.logs.ends, TOPICS)
+        except (StoreError, BrokerError):
+            return True
+        return False
 
     async def tick(self, topic: str, partition: int) -> None:
         now = int(time.time() * 1000)
@@ -516,7 +611,7 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     presence = Presence(worker.store, settings.kafka.prefix, f"http://{host}:{server.server_port}/metrics", worker.held)
-    works = (worker.housekeeping, worker.watch_ends, worker.follow_manifest, presence.run)
+    works = (worker.housekeeping, worker.watch_ends, worker.watch_progress, worker.follow_manifest, presence.run)
     chores = [asyncio.create_task(work()) for work in works]
     for chore in chores:
         chore.add_done_callback(worker.chore_ended)

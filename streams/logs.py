@@ -83,28 +83,37 @@ class Logs:
         return self.describe(TOPICS)
 
     def ends(self, names: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
-        """(short topic, partition) -> (first offset, end offset)."""
-        consumer = KafkaConsumer(**client_settings(self.kafka))
+        """(short topic, partition) -> (first offset, end offset). Raises `BrokerError`."""
+        consumer = None
         try:
+            consumer = KafkaConsumer(**client_settings(self.kafka))
             counts = {name: count for name, (_, count) in self.describe(names).items()}
             places = {TopicPartition(full(self.kafka.prefix, name), p): (name, p) for name, count in counts.items() for p in range(count)}
             first, last = (consumer.beginning_offsets(list(places)), consumer.end_offsets(list(places)))
             return {place: (first[tp], last[tp]) for tp, place in places.items()}
+        except (KafkaError, OSError) as error:
+            raise BrokerError(f"Kafka at {self.kafka.servers} does not answer ({error})") from None
         finally:
-            consumer.close()
+            if consumer is not None:
+                consumer.close()
 
     def holds(self, name: str, partition: int, offset: int) -> bool:
-        """Whether a record stands at `offset` or beyond: an end offset may be short (the embedded broker's is its last batch's first)."""
-        consumer = KafkaConsumer(**client_settings(self.kafka), fetch_max_wait_ms=200)
+        """Whether a record stands at `offset` or beyond: an end offset may be short (the embedded broker's is its last batch's first).
+
+        Raises `BrokerError`: a broker that does not answer has not said no.
+        """
+        consumer = None
         try:
+            consumer = KafkaConsumer(**client_settings(self.kafka), fetch_max_wait_ms=200)
             tp = TopicPartition(full(self.kafka.prefix, name), partition)
             consumer.assign([tp])
             consumer.seek(tp, max(0, offset))
             return any(record.offset >= offset for records in consumer.poll(timeout_ms=2_000).values() for record in records)
-        except KafkaError:
-            return False
+        except (KafkaError, OSError) as error:
+            raise BrokerError(f"Kafka at {self.kafka.servers} does not answer ({error})") from None
         finally:
-            consumer.close()
+            if consumer is not None:
+                consumer.close()
 
     def close(self) -> None:
         if self.admin is not None:

@@ -102,6 +102,10 @@ class Owner:
         """monotonic time from which nothing has come"""
         self.still = False
         self.begun = False
+        self.stands = False
+        """where the store stands, and is handed what follows"""
+        self.read_end = 0
+        """of the last frame that came"""
         self.failures: Counter[tuple[Position, str]] = Counter()
         self.pause = 0.05
         self.last_commit = 0.0
@@ -199,11 +203,12 @@ class Owner:
 
     async def stand(self) -> None:
         """Where the store stands, and read on from there."""
+        self.stands = False
         offset = await self.begin()
         while True:
             epoch = await self.reader.seek(offset)
             if epoch is not None:
-                self.epoch, self.still = epoch, False
+                self.epoch, self.still, self.stands = epoch, False, True
                 return
             # In the middle of a rebalance nothing is ours: what comes of it either lets this owner go on or cancels it.
             await asyncio.sleep(SEEK_AGAIN_S)
@@ -217,12 +222,13 @@ class Owner:
             while arrivals and arrivals[-1][0] >= first.offset:
                 arrivals.pop()
             arrivals.append((first.offset, frame.end, first.timestamp))
+            self.read_end = frame.end
             self.highwater = max(frame.highwater, frame.end)
 
     def ends_at(self, end: int) -> None:
-        """The broker was asked where the log ends: so that a consumer that is stuck shows."""
+        """The broker was asked where the log's last record ends: so that a consumer that is stuck shows."""
         self.trail.saw(end, self.wall())
-        self.highwater = max(self.highwater, end)
+        self.highwater = max(self.read_end, end)
         if self.waits_since is not None and end > self.fed and time.monotonic() - self.waits_since > STILL_S:
             self.still = True
             self.wake()
@@ -231,6 +237,12 @@ class Owner:
     def applied(self) -> int | None:
         """Offset up to which the store is true; None before the beginning."""
         return checkpoint_from(self.part.checkpoint)[1][0] if self.begun and self.part.checkpoint else None
+
+    @property
+    def behind(self) -> bool:
+        """Whether the log has what the store does not."""
+        applied = self.applied
+        return applied is not None and applied < self.highwater
 
     def lag(self) -> tuple[int, float]:
         """Records that are not applied, and the age in seconds of the oldest of them (of its frame's first)."""

@@ -224,6 +224,8 @@ class Feed:
     def seek(self, share: Share, offset: int) -> int:
         self.consumer.seek(share.tp, offset)
         share.start, share.epoch = offset, share.epoch + 1
+        # It may have been read to its limit, and paused there, before its owner asked to begin again.
+        self.allow(share, share.limit)
         return share.epoch
 
     def allow(self, share: Share, limit: int) -> None:

@@ -7,17 +7,29 @@ Faust's: group membership, assignment, rebalancing, supervision. The consumer th
   room: a partition that waits for its store holds up no other;
 - `seek_to_committed` tells the app what is assigned, and returns at once: each partition's owner reads its checkpoint and seeks by itself.
   Faust calls it during every rebalance, also twice at a time, and gives up for good when it takes 90 seconds: it may not wait for a store;
-- offsets are committed to Kafka by `commit_checkpoints`, for operators' tools only; nothing here ever reads them.
+- offsets are committed to Kafka by `commit_checkpoints`, for operators' tools only; nothing here ever reads them, and neither does the client:
+  a partition that is assigned stands still until its owner seeks (`stand_still`);
+- what the group's coordinator raises is taken from it (`check`): it waits for that, without heartbeats, and Faust never asks it;
+- what the app asks of the broker through this thread is a task of its own with a time limit: no question waits for another.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -27,8 +39,10 @@ from streams.unpack import LOG_APPEND_TIME, Fetched
 
 log = structlog.get_logger("upwell.transport")
 
-ENDS_S = 5.0
-"""What asking for the logs' ends may take; it is asked once a second."""
+Answer = TypeVar("Answer")
+
+ASK_S = 5.0
+"""What the broker's answer to one question may take; whoever asks asks again."""
 
 
 class Frame(NamedTuple):
@@ -48,9 +62,29 @@ class LogBounds(NamedTuple):
     end: int
 
 
+class BrokerAway(Exception):
+    """A question to the broker that it did not answer; the next one may be."""
+
+
+class GroupLost(Exception):
+    """The group is closed to this worker for good; the message has the broker's reason."""
+
+
+FOR_GOOD = (
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+)
+"""Answers of a group's coordinator that asking again does not change."""
+
 Assigned = Callable[[Iterable[TP]], None]
 
 Busy = Callable[[TP], bool]
+
+AGAIN_S = 1.0
+"""After which a broker that was away is tried again."""
 
 LOOK_AGAIN_S = 0.02
 """How long a fetch waits at most while a partition is left out of it."""
@@ -70,11 +104,32 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
         self.sought: set[TP] = set()
 
     async def on_start(self) -> None:
-        await super().on_start()
-        fetcher = self._ensure_consumer()._fetcher
+        while True:
+            try:
+                await super().on_start()
+                break
+            except KafkaConnectionError as error:
+                # It answered a moment ago: a broker that restarts.
+                log.warning("broker away", error=str(error))
+                await self._ensure_consumer().stop()
+                await asyncio.sleep(AGAIN_S)
+        consumer = self._ensure_consumer()
         # The driver fixes 1500 ms; how long a waiting fetch may be held is a setting.
-        fetcher._fetch_max_wait_ms = self.fetch_wait_ms
-        fetcher._records = Fetched()
+        consumer._fetcher._fetch_max_wait_ms = self.fetch_wait_ms
+        consumer._fetcher._records = Fetched()
+        stand_still(consumer._subscription)
+
+    async def ask(self, question: Coroutine[Any, Any, Answer], patience_s: float | None = ASK_S) -> Answer:
+        """Runs on the consumer's loop, beside whatever else runs there. Raises `BrokerAway`."""
+
+        async def limited() -> Answer:
+            async with asyncio.timeout(patience_s):
+                return await question
+
+        try:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(limited(), self.thread_loop))
+        except (KafkaError, TimeoutError, AssertionError) as error:  # the client asserts what a closed connection breaks
+            raise BrokerAway(f"{type(error).__name__}: {error}") from None
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None) -> Any:
         ready = {tp for tp in active_partitions if TP(tp.topic, tp.partition) in self.sought and not self.busy(TP(tp.topic, tp.partition))}
@@ -96,13 +151,13 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
         """One message that carries them all, at the offset of the last."""
         tp = TP(tp.topic, tp.partition)
         end = records[-1].offset + 1
-        frame = Frame(self.starts.get(tp), end, self.epochs.get(tp, 0), records, self.highwater(tp) or end)
+        frame = Frame(self.starts.get(tp), end, self.epochs.get(tp, 0), records, max(self.highwater(tp), end))
         self.starts[tp] = end
         return Carrier(tp, records[-1], frame)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Where the store stands is where reading resumes: the owners will seek there."""
-        await self.call_thread(self.forget_seeks)
+        await self.ask(self.forget_seeks(), None)
         self.assigned({TP(tp.topic, tp.partition) for tp in self.assignment()})
         return {}
 
@@ -113,8 +168,10 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
         """Read on from `offset`; the epoch of the frames that will follow, None while the partition is not ours."""
 
         async def go() -> int | None:
+            consumer, ours = self._ensure_consumer(), driver.ensure_aiokafka_TP(tp)
             try:
-                self._ensure_consumer().seek(driver.ensure_aiokafka_TP(tp), offset)
+                consumer.seek(ours, offset)
+                consumer.resume(ours)
             except IllegalStateError:
                 return None
             self.starts[tp] = offset
@@ -122,10 +179,10 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
             self.sought.add(tp)
             return epoch
 
-        return await self.call_thread(go)
+        return await self.ask(go(), None)
 
     async def bounds(self, tp: TP) -> LogBounds:
-        """The log's first offset and its end."""
+        """The log's first offset and its end. Raises `BrokerAway`."""
 
         async def go() -> LogBounds:
             consumer, ours = self._ensure_consumer(), driver.ensure_aiokafka_TP(tp)
@@ -133,18 +190,26 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
             end = (await consumer.end_offsets([ours]))[ours]
             return LogBounds(start, end)
 
-        return await self.call_thread(go)
+        return await self.ask(go())
 
     async def ends(self, tps: Iterable[TP]) -> Mapping[TP, int]:
-        """Where the logs end. Raises `KafkaError`, `TimeoutError`."""
+        """Where the logs' records end. Raises `BrokerAway`.
+
+        When the client has read past the last record, what follows it are transaction markers, which nobody is handed.
+        """
         asked = [driver.ensure_aiokafka_TP(tp) for tp in tps]
 
         async def go() -> Mapping[TP, int]:
-            async with asyncio.timeout(ENDS_S):
-                found = await self._ensure_consumer().end_offsets(asked)
-            return {TP(tp.topic, tp.partition): end for tp, end in found.items()}
+            consumer = self._ensure_consumer()
+            found = {TP(tp.topic, tp.partition): end for tp, end in (await consumer.end_offsets(asked)).items()}
+            assignment = consumer._subscription.subscription.assignment
+            for tp in self.sought & found.keys():
+                state = assignment.state_value(driver.ensure_aiokafka_TP(tp)) if assignment is not None else None
+                if state is not None and not state.paused and state.has_valid_position and state.position >= found[tp]:
+                    found[tp] = min(found[tp], self.starts[tp])
+            return found
 
-        return await self.call_thread(go)
+        return await self.ask(go())
 
     async def commit_checkpoints(self, offsets: Mapping[TP, int]) -> None:
         """For the lag tools of operators. A commit that fails is tried again with the next one."""
@@ -153,17 +218,67 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
             mine = {TP(tp.topic, tp.partition) for tp in self.assignment()}
             kept = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in mine}
             if kept:
-                try:
-                    await self._ensure_consumer().commit(kept)
-                except (KafkaError, AssertionError) as error:
-                    log.debug("offsets not committed", error=str(error))
+                await self._ensure_consumer().commit(kept)
 
-        await self.call_thread(go)
+        try:
+            await self.ask(go())
+        except BrokerAway as error:
+            log.debug("offsets not committed", error=str(error))
+
+    async def check(self) -> bool:
+        """`take_errors`, on the consumer's loop; asked once a second."""
+        return await self.ask(take_errors(self._ensure_consumer()), None)
+
+    def highwater(self, tp: TP) -> int:
+        """0: not known, or the partition has just gone elsewhere; the client asserts that it has not."""
+        try:
+            return super().highwater(tp) or 0
+        except (AssertionError, IllegalStateError):
+            return 0
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's watchdog over its own commits; ours are the store's."""
 
     def verify_recovery_event_path(self, now: float, tp: TP) -> None: ...
+
+
+async def take_errors(consumer: Any) -> bool:
+    """Whether it is a member of its group. Raises `GroupLost`, and what ended a part of the client.
+
+    What the client's coordinator cannot answer by itself it hands to whoever reads, and waits until it is taken: the group's rebalances go on
+    without it, and after the next one it owns nothing. Faust reads past the coordinator. So it is taken here, and the group joined anew.
+    """
+    coordinator = consumer._coordinator
+    for part in (coordinator._coordination_task, consumer._fetcher._fetch_task):
+        if part.done() and not part.cancelled() and not consumer._closed:
+            raise RuntimeError(f"the client's {part.get_coro().__qualname__} ended") from part.exception()
+    try:
+        coordinator.check_errors()
+    except FOR_GOOD as error:
+        raise GroupLost(f"group {coordinator.group_id}: {error}") from None
+    except KafkaError as error:
+        log.warning("group joined anew", group=coordinator.group_id, error=repr(error))
+        coordinator.request_rejoin()
+    beating = coordinator._heartbeat_task
+    return coordinator.generation >= 0 and beating is not None and not beating.done()
+
+
+def stand_still(subscriptions: Any) -> None:
+    """From now on a partition that is assigned has a place (any) and is paused, until its owner seeks.
+
+    Left alone the client asks the group's coordinator where each partition stands. After a broker's restart the answer may be an error that
+    nobody takes; then it fetches nothing more from that broker, for ever, while its heartbeats go on.
+    """
+    assign = subscriptions.assign_from_subscribed
+
+    def assigned(partitions: Any) -> None:
+        assign(partitions)
+        for tp in partitions:
+            state = subscriptions.subscription.assignment.state_value(tp)
+            state.seek(0)
+            state.pause()
+
+    subscriptions.assign_from_subscribed = assigned
 
 
 class Carrier:

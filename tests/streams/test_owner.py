@@ -316,3 +316,17 @@ def test_lag_is_the_records_not_applied_and_the_age_of_the_oldest() -> None:
         assert records == 1
 
     play(scene)
+
+
+def test_offsets_that_nobody_is_handed_are_no_lag() -> None:
+    """A transaction's marker at the log's end: the broker counts it, no frame has it, and the reader says where the last record ends."""
+
+    async def scene(s: Scene) -> None:
+        s.log.append("ann")
+        await s.until(lambda: s.owner.applied == 1)
+        s.owner.ends_at(2)
+        assert (s.owner.lag()[0], s.owner.behind) == (1, True)
+        s.owner.ends_at(1)
+        assert (s.owner.lag()[0], s.owner.behind) == (0, False)
+
+    play(scene)

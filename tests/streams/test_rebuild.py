@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from config.keys import Slot
 from config.records import VERSION, NoteRecord, Position, Source, encode
 from store.memory import MemoryStore
 from streams import fold
-from streams.rebuild import LAST_RECORDS, Survey, escaped, generation_of
+from streams.rebuild import LAST_RECORDS, Feed, Share, Survey, escaped, generation_of
 from streams.stage import Record
 from tests.streams import counting
 
@@ -108,3 +109,34 @@ def test_a_prefix_with_signs_is_taken_literally() -> None:
 
     assert asyncio.run(found()) == [key]
     assert generation_of(key, "a[b]*c", "users") == 3
+
+
+class Consumer:
+    """What a feed asks of its client."""
+
+    def __init__(self) -> None:
+        self.paused: set[TopicPartition] = set()
+
+    def seek(self, tp: TopicPartition, offset: int) -> None: ...
+
+    def pause(self, tp: TopicPartition) -> None:
+        self.paused.add(tp)
+
+    def resume(self, tp: TopicPartition) -> None:
+        self.paused.discard(tp)
+
+
+def test_a_share_that_was_read_to_its_limit_is_read_again_when_its_owner_seeks_back() -> None:
+    """The first frames may be there before the owner has begun, which asks for them once more."""
+    consumer: Any = Consumer()
+    feed = Feed(consumer)
+    tp = TopicPartition("up.by-user", 3)
+    share = Share(None, Slot("up", 1, "users", 3), SOURCE, tp)
+    feed.allow(share, 57)
+    share.start = 57
+    feed.stop_at_limit(share)
+    assert consumer.paused == {tp}
+    feed.seek(share, 57)
+    assert consumer.paused == {tp}
+    feed.seek(share, 0)
+    assert consumer.paused == set()
