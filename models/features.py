@@ -111,6 +111,17 @@ class Asker(NamedTuple):
         return Context(self.engagements, gap, float(np.float32(self.rank)), tuple(self.hashes[:recent].tolist()))
 
 
+class Scale(NamedTuple):
+    """What the candidates of a request are told against. Some of them, looked at again, are told against that of all."""
+
+    mean: float
+    """likes per engagement"""
+    hottest: npt.NDArray[np.float64]
+    """of the heats: shape [4, 1]"""
+    tops: Floats
+    """of the features that are shares: shape [shares, 1]"""
+
+
 class Frame:
     """What features are computed from: one row per candidate.
 
@@ -122,10 +133,12 @@ class Frame:
         Records of the candidates: shape [n].
     heat_epoch, half_lives_ms
         What `heat` is relative to, and its four half-lives.
+    scale
+        Of the candidates that these are some of; None: they are all.
     """
 
-    def __init__(self, asker: Asker, notes: Notes, heat_epoch: int, half_lives_ms: Sequence[float]) -> None:
-        self.asker, self.notes, self.n = asker, notes, len(notes)
+    def __init__(self, asker: Asker, notes: Notes, heat_epoch: int, half_lives_ms: Sequence[float], scale: Scale | None = None) -> None:
+        self.asker, self.notes, self.n, self.given = asker, notes, len(notes), scale
         self.engaged = notes["counts"][:, ENGAGED].sum(1).astype(np.float64)
         self.history = float(np.log1p(asker.engagements))
         times = asker.times
@@ -139,7 +152,8 @@ class Frame:
         passed = np.array([(asker.now - heat_epoch) / h for h in half_lives_ms])
         heat = notes["heat"].T - passed[:, None]
         hottest = heat.max(1, initial=-np.inf, keepdims=True)
-        self.heat = np.exp2(heat - np.where(np.isfinite(hottest), hottest, 0.0))
+        self.hottest = np.where(np.isfinite(hottest), hottest, 0.0) if scale is None else scale.hottest
+        self.heat = np.exp2(heat - self.hottest)
         """of the hottest candidate's, at each half-life"""
         self._link()
 
@@ -200,6 +214,8 @@ class Frame:
     @cached_property
     def mean(self) -> float:
         """Likes per engagement over the candidates: what unknown notes and users are shrunk towards."""
+        if self.given is not None:
+            return self.given.mean
         return float((self.notes["counts"][:, LIKE].sum() + 1.0) / (self.engaged.sum() + 2.0))
 
     def rate(self, notes: Notes, without: npt.NDArray[np.float64] | float = 0.0, liked: npt.NDArray[np.float64] | float = 0.0) -> Any:
@@ -281,13 +297,12 @@ def distance_km(lat: float, lon: float, lats: npt.NDArray[Any], lons: npt.NDArra
     return arc
 
 
-def shares(x: Floats) -> Floats:
-    """log(x / max x + 0.03) by rows; where nothing in a row is above 0, all are equal.
+def shares(x: Floats, top: Floats) -> Floats:
+    """log(x / top + 0.03) by rows, `top` the most of each; where that is not above 0, all are equal.
 
-    >>> shares(np.array([[0.0, 0.47, 1.0], [0.0, 0.0, 0.0]], np.float32)).round(2).tolist()
+    >>> shares(np.array([[0.0, 0.47, 1.0], [0.0, 0.0, 0.0]], np.float32), np.array([[1.0], [0.0]], np.float32)).round(2).tolist()
     [[-3.509999990463257, -0.6899999976158142, 0.029999999329447746], [-3.509999990463257, -3.509999990463257, -3.509999990463257]]
     """
-    top = x.max(1, initial=0.0, keepdims=True)
     result: Floats = np.log(x / np.where(top > 0.0, top, np.float32(1.0)) + FLOOR)
     return result
 
@@ -390,12 +405,19 @@ LIMIT = 60_000.0
 
 def matrix(frame: Frame) -> Floats:
     """All features of all candidates, as they are logged: float16 values in float32, shape [n, features]."""
+    return scaled(frame)[0]
+
+
+def scaled(frame: Frame) -> tuple[Floats, Scale]:
+    """The same, and what they are told against."""
     x = np.empty((len(FEATURES), frame.n), np.float32)  # a row a feature: each is written in one go
     for row, feature in zip(x, FEATURES, strict=True):
         row[:] = feature.formula(frame)
-    x[SHARED] = shares(x[SHARED])
+    shared: Floats = x[SHARED]
+    tops = shared.max(1, initial=0.0, keepdims=True) if frame.given is None else frame.given.tops
+    x[SHARED] = shares(shared, tops)
     np.clip(x, -LIMIT, LIMIT, out=x)
-    return np.ascontiguousarray(x.T).astype(np.float16).astype(np.float32)
+    return np.ascontiguousarray(x.T).astype(np.float16).astype(np.float32), Scale(frame.mean, frame.hottest, tops)
 
 
 def weights_of(named: Mapping[str, float]) -> Floats:

@@ -14,8 +14,9 @@ from serving.stages import Floats, Page
 from store.layout import POOL_STATES
 
 RUNNING = POOL_STATES.index("running")
-EARNED = ("engaged_at", "counts", "organic", "paid", "served", "quality", "score", "rate")
-"""Columns of `store.layout.NOTE` that say what a note has earned, and how much it was shown; 0: nothing yet"""
+EARNED = ("hash", "engaged_at", "counts", "organic", "paid", "served", "quality", "score", "rate")
+"""Columns of `store.layout.NOTE` that say what a note has earned, and how much it was shown; 0: nothing yet. By its hash it is known as a
+neighbour of others."""
 
 
 def unknown(notes: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
@@ -35,6 +36,6 @@ def expected(page: Page) -> Floats:
     running = np.flatnonzero(page.notes["pool"][rows] == RUNNING)
     if running.size:
         at = np.array(rows)[running]
-        blind = page.scorer.score(page.query, page.viewer, page.candidates.take(at), unknown(page.notes[at]))
+        blind = page.scorer.score(page.query, page.viewer, page.candidates.take(at), unknown(page.notes[at]), page.scored.scale)
         predictions[running] = blind.predictions
     return predictions

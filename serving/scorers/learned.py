@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from config.events import PREDICTED
 from config.settings import SettingsError
-from models.features import FEATURE_SET, NAMES, Frame, matrix
+from models.features import FEATURE_SET, NAMES, Frame, Scale, scaled
 from models.lists import EPOCH
 from models.model import GIVEN, HIDE, Model
 from serving.asker import asker_from
@@ -68,19 +68,21 @@ class LearnedScorer:
         self.click, self.hide = np.float32(worth.get("click", 0.0)), np.float32(worth.get("hide", 0.0))
         self.given = np.array([worth.get(action, 0.0) for action in GIVEN], np.float32)
 
-    def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:
+    def score(
+        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scale: Scale | None = None
+    ) -> Scored:
         asker = asker_from(viewer)
-        x = matrix(Frame(asker, notes, EPOCH, self.half_lives_ms))
+        x, scale = scaled(Frame(asker, notes, EPOCH, self.half_lives_ms, scale))
         context = asker.context(self.recent)
         if self.model is None:
-            return self.prior.score(query, viewer, candidates, notes)._replace(features=x, context=context.encode())
+            return self.prior.score(query, viewer, candidates, notes)._replace(features=x, context=context.encode(), scale=scale)
         predictions, given = self.model.predict(x)
         worth = np.log(np.maximum(self.click + given @ self.given + self.hide * predictions[:, HIDE], LEAST))
         hashes = candidates.hashes
         own = x[:, OWN].sum(axis=1)
         if not query.explain:
             score = self.model.ranker.score(hashes, x, context) + worth
-            return Scored(score, own, predictions, x, context.encode(), None)
+            return Scored(score, own, predictions, x, context.encode(), None, scale)
         by = self.model.ranker.explain(hashes, x, context)
         contributions: Any = np.concatenate([by.features, np.stack([by.bias, by.factors, worth], axis=1)], axis=1)
-        return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions)
+        return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions, scale)

@@ -8,6 +8,7 @@ from serving.expected import EARNED, expected, unknown
 from serving.slate import slate_of
 from store.layout import NOTE, POOL_STATES
 from tests.serving.system import System, event, note
+from tests.serving.test_model import taught
 
 
 def test_nothing_that_a_note_has_earned_is_left_of_it() -> None:
@@ -16,7 +17,7 @@ def test_nothing_that_a_note_has_earned_is_left_of_it() -> None:
     fresh = unknown(notes)
     assert all(not fresh[column].any() for column in EARNED)
     assert np.isneginf(fresh["heat"]).all()
-    for column in ("hash", "author", "channel", "cell", "tags", "lat", "lon", "published_at", "media", "tier", "pool"):
+    for column in ("author", "channel", "cell", "tags", "lat", "lon", "published_at", "media", "tier", "pool"):
         assert (fresh[column] == notes[column]).all()
     assert (notes["organic"] == 1).all()
 
@@ -40,6 +41,24 @@ def test_a_note_that_did_well_in_its_pool_is_not_expected_to_do_well() -> None:
         assert np.allclose(logged, told, rtol=2e-3)
     finally:
         system.close()
+
+
+def test_what_is_expected_does_not_depend_on_who_else_is_in_a_pool(young: System) -> None:
+    """Features are told against the candidates; of all of them, not of those that are looked at again."""
+    taught(young)
+    young.publish(*(note(f"new{i}", f"new{i}", ["coffee"], "food/drinks") for i in range(12)))
+    query, _ = young.service.query("r1", "feed", 20, None, "", "", None, None, (), False)
+    page = young.run(young.service.answer(query)).page
+    assert page.scorer.version.startswith("learned")
+    rows = [placed.row for placed in page.placed]
+    running = np.flatnonzero(page.notes["pool"][rows] == POOL_STATES.index("running"))
+    assert len(running) > 5
+    together = expected(page)
+    held = page.notes.copy()
+    for k in running.tolist():
+        alone = held.copy()
+        alone["pool"][[rows[j] for j in running.tolist() if j != k]] = POOL_STATES.index("held")
+        assert np.allclose(expected(page._replace(notes=alone))[k], together[k], rtol=1e-3)
 
 
 def test_a_note_outside_the_pools_is_expected_to_do_what_the_scorer_says() -> None:
