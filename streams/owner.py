@@ -168,7 +168,8 @@ class Owner:
         if part is not None:
             log.info("generation", stage=self.stage, partition=part.partition, generation=part.slot.generation)
             part.condemned, part.max_steps = self.part.condemned, self.part.max_steps
-            self.part = part
+            # Nothing is known of where it stands before `fold.begin` has read that.
+            self.part, self.begun = part, False
         return part is not None
 
     def outdate(self) -> None:

@@ -330,3 +330,24 @@ def test_offsets_that_nobody_is_handed_are_no_lag() -> None:
         assert (s.owner.lag()[0], s.owner.behind) == (0, False)
 
     play(scene)
+
+
+def test_an_owner_on_its_way_to_another_generation_says_nothing_of_where_it_stands() -> None:
+    """The new generation's partition is asked for lag and offsets before its checkpoint was read."""
+
+    async def scene(s: Scene) -> None:
+        s.log.append("ann")
+        await s.until(lambda: s.owner.applied == 1)
+        other = Slot("t", 1, "users", 0)
+        await s.store.commit(other, None, checkpoint_bytes("L", START), {}, {})
+
+        async def renewed(part: fold.Partition) -> fold.Partition | None:
+            return None if part.slot == other else fold.Partition(part.stage, other, part.source, part.counts, part.limits)
+
+        s.owner.renewed = renewed
+        assert await s.owner.renew()
+        assert (s.owner.applied, s.owner.lag(), s.owner.behind, s.owner.tick_due) == (None, (0, 0.0), False, False)
+        s.owner.outdate()
+        await s.until(lambda: s.owner.applied == 1)
+
+    play(scene)
