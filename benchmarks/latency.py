@@ -1,98 +1,95 @@
 """From `send` to the changed byte in an HTTP response, under a background load.
 
 ``python -m benchmarks.latency [samples] [events a second behind] [embedded|apache]``. A sample is one like by a user who has none: the event goes straight
-to Kafka, then the API is asked again and again until its answer has changed: `/v1/users/{id}/interests` for the weight, `/v1/notes/{id}` for counter and
-pool evidence. Weight and counter are timed by separate samples, so that neither waits for the other.
+to Kafka, then the API is asked until its answer has changed: `/v1/users/{id}/interests` for the weight, `/v1/notes/{id}` for counter and pool evidence.
+Weight and counter are timed by separate samples, one after the other in two lanes; a lane waits a millisecond between two questions, so that asking
+does not use up the machine that is measured. The load comes from a process of its own (`benchmarks/load.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-import aiohttp
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.rig import NOTES, Rig, events, machine, notes, yardstick
+from benchmarks.rig import NOTES, Rig, cpu, machine, notes, yardstick
 from tools.parts import free_port
 
 LIMITS = {"interest weight": (10.0, 40.0), "note counter and pool": (15.0, 60.0)}
-SIDE_BY_SIDE = 4
+LANES = 2
 """Samples under way at once."""
+PAUSE_S = 0.001
+PATIENCE_S = 5.0
+LIKES = re.compile(rb'"like":(\d+)')
+NO_INTERESTS = b'"interests":[]'
 
 
-async def background(producer: AIOKafkaProducer, rate: int, stop: asyncio.Event) -> None:
-    """`rate` events a second, in steps of 10 ms, not acknowledged one by one."""
-    step, due, source = max(1, rate // 100), time.monotonic(), events(10**9, seed=2)
-    while not stop.is_set():
-        for _ in range(step):
-            event = next(source)
-            event["timestamp"] = int(time.time() * 1000)
-            await producer.send("upwell.events", json.dumps(event).encode(), event["user_id"].encode())
-        due += step / rate
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+class Asker:
+    """One connection that is kept, and no more HTTP than it takes: a client library would use more of the machine than the API."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def connect(self) -> Asker:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        return self
+
+    async def body(self, path: str) -> bytes:
+        self.writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        body = await self.reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"{path}: {head[:40]!r} {body[:200]!r}")
+        return body
 
 
-async def until(look: Callable[[], Awaitable[object]], before: object, patience_s: float = 5.0) -> bool:
-    """Asks until the answer is another one."""
-    deadline = time.perf_counter() + patience_s
-    while time.perf_counter() < deadline:
-        if await look() != before:
-            return True
-    return False
+def known(body: bytes) -> bytes:
+    """Whether there is any interest."""
+    return b"" if NO_INTERESTS in body else b"some"
 
 
-async def sample(rig: Rig, api: str, count: int, rate: int) -> dict[str, list[float]]:
+def likes(body: bytes) -> bytes:
+    found = LIKES.search(body)
+    return found[1] if found is not None else b"0"
+
+
+async def sample(rig: Rig, port: int, count: int) -> dict[str, list[float]]:
+    """Milliseconds of each sample by what was asked for; infinite where nothing changed in time."""
     producer = AIOKafkaProducer(bootstrap_servers=rig.broker.address, linger_ms=0)
-    load = AIOKafkaProducer(bootstrap_servers=rig.broker.address, linger_ms=5)
     await producer.start()
-    await load.start()
-    stop = asyncio.Event()
-    behind = asyncio.create_task(background(load, rate, stop))
-    await asyncio.sleep(3)
     took: dict[str, list[float]] = {name: [] for name in LIMITS}
     numbers = iter(range(count))
-    async with aiohttp.ClientSession() as http:
 
-        async def ask(path: str) -> dict[str, object]:
-            async with http.get(f"{api}{path}") as answer:
-                found: dict[str, object] = await answer.json()
-                return found
+    async def one(asker: Asker, number: int) -> None:
+        name = tuple(LIMITS)[number % 2]
+        user, note = f"probe{number}", f"note{NOTES - 1 - number % 500}"
+        path, look = (f"/v1/users/{user}/interests", known) if number % 2 == 0 else (f"/v1/notes/{note}", likes)
+        before = look(await asker.body(path))
+        event = json.dumps({"type": "like", "user_id": user, "note_id": note, "event_id": f"probe-{number}"}).encode()
+        start = time.perf_counter()
+        await producer.send("upwell.events", event, user.encode())
+        took[name].append(await changed(asker, path, look, before, start))
 
-        async def one(number: int) -> None:
-            name = ("interest weight", "note counter and pool")[number % 2]
-            user, note = f"probe{number}", f"note{NOTES - 1 - number % 500}"
+    async def changed(asker: Asker, path: str, look: Callable[[bytes], bytes], before: bytes, start: float) -> float:
+        while time.perf_counter() - start < PATIENCE_S:
+            if look(await asker.body(path)) != before:
+                return (time.perf_counter() - start) * 1000
+            await asyncio.sleep(PAUSE_S)
+        return float("inf")
 
-            async def weights() -> object:
-                return (await ask(f"/v1/users/{user}/interests"))["interests"]
+    async def lane() -> None:
+        asker = await Asker(port).connect()
+        for number in numbers:
+            await one(asker, number)
+        asker.writer.close()
 
-            async def likes() -> object:
-                counts = (await ask(f"/v1/notes/{note}"))["counts"]
-                assert isinstance(counts, dict)
-                return counts["like"]
-
-            look = weights if number % 2 == 0 else likes
-            before = await look()
-            event = {"type": "like", "user_id": user, "note_id": note, "event_id": f"probe-{number}"}
-            start = time.perf_counter()
-            await producer.send("upwell.events", json.dumps(event).encode(), user.encode())
-            if await until(look, before):
-                took[name].append((time.perf_counter() - start) * 1000)
-            else:
-                took[name].append(float("inf"))
-
-        async def lane() -> None:
-            for number in numbers:
-                await one(number)
-
-        await asyncio.gather(*(lane() for _ in range(SIDE_BY_SIDE)))
-    stop.set()
-    await behind
+    await asyncio.gather(*(lane() for _ in range(LANES)))
     await producer.stop()
-    await load.stop()
     return took
 
 
@@ -107,14 +104,21 @@ def measure(count: int, rate: int, kafka: str) -> list[str]:
         worker.wait_for("upwell worker:")
         rig.publish("notes", notes(), "note_id")
         rig.watch(worker, least=NOTES)
-        with rig.process("upwell", ["api", "--port", str(port)], port=port) as api:
-            api.wait_for("", 1)
+        api = rig.process("upwell", ["api", "--port", str(port)], port=port)
+        load = rig.process("benchmarks.load", [rig.broker.address, str(rate), str(rig.partitions)])
+        with api, load:
             wait_ready(port)
-            took = asyncio.run(sample(rig, f"http://127.0.0.1:{port}", count, rate))
+            time.sleep(6)  # the load's events are made, and what its first users cost is over
+            pids = {"worker": worker.pid, "API": api.pid, "broker": rig.broker.pid, "store": rig.store.pid, "load": load.pid}
+            before, begun = {name: cpu(pid) for name, pid in pids.items()}, time.monotonic()
+            took = asyncio.run(sample(rig, port, count))
+            passed = time.monotonic() - begun
+            used = {name: 100 * (cpu(pid) - before[name]) / passed for name, pid in pids.items()}
     lines = [f"| {kafka}, {rate} events/s behind | samples | p50 ms | p99 ms | wanted |", "|---|---|---|---|---|"]
     for name, values in took.items():
         p50, p99 = LIMITS[name]
         lines.append(f"| {name} | {len(values)} | {at(values, 0.5):.1f} | {at(values, 0.99):.1f} | {p50:.0f} / {p99:.0f} |")
+    lines += ["", "Meanwhile, per cent of a core: " + ", ".join(f"{name} {share:.0f}" for name, share in used.items()) + "."]
     return lines
 
 
@@ -132,7 +136,7 @@ def main() -> None:
     words = sys.argv[1:]
     count, rate = (int(words[0]) if words else 10_000), (int(words[1]) if len(words) > 1 else 2_000)
     kafka = words[2] if len(words) > 2 else "embedded"
-    print(f"{machine()}, yardstick {yardstick():.0f} ms\n")
+    print(f"{machine()}, yardstick {yardstick():.0f} ms\n", flush=True)
     print("\n".join(measure(count, rate, kafka)))
 
 

@@ -55,24 +55,28 @@ class Diversity:
         deviation = float(scores.std()) if len(scores) else 0.0
         value = (scores - scores.mean()) / deviation if deviation > 0.0 else np.zeros(len(scores))
         limit = max(1, int(self.tag_share * n))
-        names, columns = np.unique(tags, return_inverse=True)
-        columns = columns.reshape(tags.shape)
-        used = np.zeros(max(len(names), 1), np.intp)
-        empty = names == 0
+        used: dict[int, int] = {}
+        """places by tag"""
+        full = np.zeros(len(scores), np.bool_)
+        """rows with a tag that has its share"""
         rest = vectors.astype(np.float64)
         bases: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = []
         free = np.ones(len(scores), np.bool_)
         chosen = np.empty(n, np.intp)
         for place in range(n):
             worth = value + self.spread * np.sqrt(np.einsum("ij,ij->i", rest, rest)) if place else value
-            apart = free & ((authors != before) | (authors == 0))
-            full = (used >= limit) & ~empty if len(names) else used > 0
-            within = apart & ~full[columns].any(1) if tags.size else apart
-            allowed = within if within.any() else apart if apart.any() else free
-            row = int(np.argmax(np.where(allowed, worth, -np.inf)))
+            apart = free & (authors != before) if before else free
+            within = apart & ~full
+            row = best(worth, within)
+            if row < 0:
+                row = best(worth, apart)
+            if row < 0:
+                row = best(worth, free)
             chosen[place], free[row], before = row, False, int(authors[row])
-            if tags.size:
-                used[np.unique(columns[row])] += 1
+            for tag in set(tags[row].tolist()) - {0}:
+                used[tag] = used.get(tag, 0) + 1
+                if used[tag] == limit:
+                    full |= (tags == tag).any(1)
             base = rest[row].copy()
             if len(bases) == self.window:
                 gone, share = bases.pop(0)
@@ -82,3 +86,9 @@ class Diversity:
             rest -= share[:, None] * base
             bases.append((base, share))
         return chosen
+
+
+def best(worth: npt.NDArray[np.float64], allowed: npt.NDArray[np.bool_]) -> int:
+    """The first of the rows that are worth most among those allowed; -1 when none is."""
+    row = int(np.where(allowed, worth, -np.inf).argmax())
+    return row if allowed[row] else -1

@@ -11,7 +11,7 @@ what counts is which is more, in logs of any density, and the best is 0.03 where
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -191,7 +191,7 @@ class Frame:
 
     def fade(self, keep: float, last: int = 10_000) -> npt.NDArray[np.float64]:
         """keep^age for the `last` most recent notes, 0 beyond."""
-        return np.where(self.age < last, np.power(keep, self.age), 0.0)
+        return faded(keep, last, len(self.age))
 
     @cached_property
     def closest(self) -> Floats:
@@ -283,6 +283,15 @@ class Frame:
         if self.asker.lat is None or self.asker.lon is None:
             return np.full(self.n, np.inf)
         return np.nan_to_num(distance_km(self.asker.lat, self.asker.lon, self.notes["lat"], self.notes["lon"]), nan=np.inf)
+
+
+@lru_cache(4_096)
+def faded(keep: float, last: int, n: int) -> npt.NDArray[np.float64]:
+    """keep^0, keep^1, … for n notes, 0 from `last` on. Cached: each feed wants a dozen of them, and users have a few dozen notes at most."""
+    age = np.arange(n, dtype=np.float64)
+    weights = np.where(age < last, np.power(keep, age), 0.0)
+    weights.setflags(write=False)
+    return weights
 
 
 def distance_km(lat: float, lon: float, lats: npt.NDArray[Any], lons: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
