@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
+from benchmarks.remarks import REMARKS
 from benchmarks.rig import ROOT, machine, yardstick
 
 LIST = {
-    "whole_job": ("The whole job against plain Faust", ["60000", "2500"]),
-    "latency": ("From send to the changed answer", ["10000", "2000"]),
-    "feed_http": ("The feed over HTTP", ["--seconds", "10"]),
-    "overload": ("Five times what one process carries", []),
-    "memory": ("Memory", []),
-    "idle": ("Idle", []),
-    "decode": ("Decoding an event", []),
-    "users_fold": ("The users stage", []),
-    "notes_fold": ("The notes stage", []),
-    "learner_fold": ("The learner stage", []),
-    "store_read": ("Reads of the store", []),
-    "pool_decision": ("A look at a note's pool", []),
+    "whole_job": ("The whole job against plain Faust", "whole_job", ["60000", "2500"]),
+    "stages": ("What one event costs in each stage", "stages", ["40000"]),
+    "latency": ("From send to the changed answer, embedded broker", "latency", ["10000", "2000", "embedded"]),
+    "latency_kafka": ("From send to the changed answer, Apache Kafka", "latency", ["10000", "2000", "apache"]),
+    "feed_http": ("The feed over HTTP, all sources and the learned ranker", "feed_http", ["--seconds", "10"]),
+    "overload": ("Five times what one process carries", "overload", []),
+    "memory": ("Memory", "memory", []),
+    "idle": ("Idle", "idle", []),
+    "learner_fold": ("The learner stage", "learner_fold", []),
+    "neighbours_fold": ("The neighbours stage", "neighbours_fold", []),
+    "decode": ("Decoding an event", "decode", []),
+    "users_fold": ("The users stage", "users_fold", []),
+    "notes_fold": ("The notes stage", "notes_fold", []),
+    "store_read": ("Reads of the store", "store_read", []),
+    "pool_decision": ("A look at a note's pool", "pool_decision", []),
 }
+"""Name -> title, module, arguments."""
 PATIENCE_S = 600
 README = ROOT / "benchmarks" / "README.md"
 
 
-def run(name: str, arguments: list[str]) -> tuple[bool, str]:
+def run(module: str, arguments: list[str]) -> tuple[bool, str]:
     """Whether it came to its end, and what it printed."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
@@ -43,9 +47,10 @@ def run(name: str, arguments: list[str]) -> tuple[bool, str]:
 
 
 def section(name: str, text: str) -> str:
-    title, arguments = LIST[name]
+    title, module, arguments = LIST[name]
     body = text if "\n|" in text else f"```\n{text}\n```"
-    return f"## {title}\n\n`python -m benchmarks.{' '.join([name, *arguments])}`\n\n{body}\n"
+    remark = f"\n{REMARKS[name]}\n" if name in REMARKS else ""
+    return f"## {title}\n\n`python -m benchmarks.{' '.join([module, *arguments])}`\n\n{body}\n{remark}"
 
 
 def main() -> int:
@@ -56,9 +61,7 @@ def main() -> int:
         return 2
     sections, good = [], True
     for name in asked or LIST:
-        if not (Path(__file__).parent / f"{name}.py").exists():
-            continue
-        ended, text = run(name, LIST[name][1])
+        ended, text = run(*LIST[name][1:])
         good = good and ended
         sections.append(section(name, text))
         print(sections[-1], flush=True)

@@ -124,8 +124,12 @@ def unpacked(log: Log, raw: bytes) -> list[Any]:
     return list(fetched[tp]._partition_records)
 
 
-async def measured(count: int, profiled: str | None) -> Measured:
-    local = Measured(load(environ={}), ["intake", "users", "notes", "lists"], partitions=4)
+STAGES = ("intake", "users", "notes", "lists")
+
+
+async def measured(count: int, profiled: str | None = None, stages: Sequence[str] = STAGES) -> Measured:
+    """The stages after `count` events of the mix, a quarter as many before them not counted."""
+    local = Measured(load(environ={}), stages, partitions=4)
     local.spent = defaultdict(lambda: defaultdict(float))
     local.now = START
     for i, note in enumerate(notes()):
