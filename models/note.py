@@ -339,9 +339,10 @@ def expose(note: Note, d: int, e: bytes, flags: int) -> None:
 
 
 def engaged(note: Note) -> int:
-    """Engagements of the note, for neighbours: the sum of `config.events.ENGAGEMENTS`."""
+    """Engagements of the note, for neighbours: the sum of `config.events.ENGAGEMENTS`. What was given while nobody knew the note, and
+    forgotten, may be taken back all the same: then there is less than nothing."""
     counts = note.counts
-    return sum([counts[a] for a in ENGAGED])
+    return max(0, sum([counts[a] for a in ENGAGED]))
 
 
 def facts_lag(note: Note, rules: Rules) -> bool:

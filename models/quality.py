@@ -36,6 +36,8 @@ VERSION = 1
 NONE = (0.0,) * len(ACTIONS)
 Z90 = 1.6448536269514722
 NEWTON_STEPS = 2
+FARTHEST = 30.0
+"""standard deviations that appeal may lie above the average: beyond what happens, and within what `math.exp` takes"""
 
 
 class Evidence(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -126,6 +128,7 @@ def appeal(observed: Sequence[float], expected: Sequence[float], bars: Bars) -> 
     for _ in range(2):
         mean = base * math.exp(s * u)
         u += (s * (clicks - mean) - u) / (s * s * mean + 1.0)
+        u = min(u, FARTHEST)  # thousands of clicks where next to none were expected
     return u, 1.0 / (s * s * base * math.exp(s * u) + 1.0), clicks / e
 
 

@@ -25,6 +25,8 @@ class Standing(msgspec.Struct, array_like=True, gc=False):
 HALF = Layout("<e")
 PLACED = Layout("<hBbbf")
 """A row of `Open.placed`: position (-1 passed over), slot, first source (-1 none), pool tier (-1 none), propensity or weight."""
+FURTHEST = 2**15 - 1
+"""Position from which on places are told apart no more: who pages on and on comes there."""
 
 
 class Open(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -97,7 +99,7 @@ def opened(slate: Slate, t: int) -> Open:
         t,
         len(slate.items),
         b"".join([item.h.to_bytes(8, "little") for item in items]),
-        b"".join([PLACED.pack(i.p, i.slot, (i.sources & -i.sources).bit_length() - 1, i.tier, i.propensity) for i in items]),
+        b"".join([PLACED.pack(min(i.p, FURTHEST), i.slot, (i.sources & -i.sources).bit_length() - 1, i.tier, i.propensity) for i in items]),
         slate.feature_set,
         slate.features,
         slate.predictions,

@@ -118,7 +118,9 @@ class Follows(msgspec.Struct, array_like=True, gc=False):
     older: list[str] = []
     """authors followed before those in `hot`, oldest first"""
     where: dict[str, str] = {}
-    """author -> id of the note on which the follow happened: there it is taken back"""
+    """author -> id of the note on which the follow happened: there it is taken back …"""
+    also: dict[str, list[str]] = {}
+    """… and ids of further notes on which it was said again, and counts"""
 
     def __bool__(self) -> bool:
         return bool(self.older or self.where)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from config.decode import AHEAD_MS
 from config.keys import Slot, partition_of
 from config.records import (
     MAX_BYTES,
@@ -514,7 +515,14 @@ class Partition:
                     f"reads {READABLE}: readers change before writers; run the newer release here"
                 ) from None
             raise Reject("fold_error", f"cannot decode: {error}") from error
-        return batch if batch.source is None else self.below_marks_dropped(batch)
+        if batch.source is not None:
+            return self.below_marks_dropped(batch)
+        if self.timed:  # written by an API or a worker, whose clocks may be anything
+            latest = record.timestamp + AHEAD_MS
+            for signal in batch.signals:
+                if signal.t > latest:
+                    signal.t = latest
+        return batch
 
     def below_marks_dropped(self, batch: Batch) -> Batch:
         """The batch without the signals whose source positions were applied already (None in their place keeps the index)."""

@@ -47,7 +47,8 @@ from config.records import (
     Shown,
     decode_user,
 )
-from config.settings import Settings
+from config.settings import Settings, SettingsError
+from config.settings import Users as Bounds
 from models.interest import FORGOTTEN, Interests
 from models.ranker import moved_rank
 from models.ring import Ring, find
@@ -95,6 +96,9 @@ UNDOES = tuple(ACTIONS.index(t[2:]) if t[:2] == "un" and t[2:] in ACTIONS else -
 """Type -> the action it takes back."""
 TRAFFIC_FLAG = {TRAFFIC.index("test"): TEST, TRAFFIC.index("bot"): BOT}
 
+AGAIN = 64
+"""Further notes of a user's on which an author who is followed already may be followed again, and counts."""
+
 NOTHING = Extra()
 PUBLIC_WIDTH, RECENT_WIDTH, COMMENT_WIDTH = PUBLIC_ROW.size, RECENT_ROW.size, 16
 RECENT_ACTION = 16
@@ -128,7 +132,7 @@ class Users:
 
     def __init__(self, settings: Settings) -> None:
         users, events = settings.users, settings.events
-        self.bounds = users
+        self.bounds = bounded(users)
         self.families = {FAMILY: UserFamily()}
         self.interests = Interests(settings.interest)
         self.ids = Ring(8, users.event_ids, 1)
@@ -518,7 +522,7 @@ class Users:
         at = find(rows, key, RECENT_WIDTH)
         if at >= 0:
             rows = rows[:at] + rows[at + RECENT_WIDTH :]
-        engaged = min(engaged, 2**32 - 1)
+        engaged = min(max(engaged, 0), 2**32 - 1)
         if rows:
             last = rows[-self.pair_bytes :]
             keys = [h, *[row[0] for row in RECENT_ROW.iter_unpack(last)][::-1]]
@@ -589,13 +593,18 @@ class Users:
 
     def follow(self, out: Out, user: User, signal: Act, facts: Facts | None) -> str:
         """The author is followed; on a note it is also an action on that note."""
+        author, hot, follows, bounds = self.author_of(signal, facts), user.hot, user.follows, self.bounds
+        note = facts.id if facts is not None else ""
+        if note and author and follows.where.get(author, note) != note and sum(map(len, follows.also.values())) >= AGAIN:
+            facts, note = None, ""  # what could not be taken back does not count
         outcome = self.done(out, user, signal, facts, (FOLLOW,)) if facts is not None else APPLIED
-        author, hot = self.author_of(signal, facts), user.hot
         if not author:
             return outcome
-        note, follows, bounds = facts.id if facts is not None else "", user.follows, self.bounds
         if note and author not in follows.where:
             follows.where[author] = note
+            user.dirty |= FOLLOWS
+        elif outcome is APPLIED and note and follows.where[author] != note:
+            follows.also.setdefault(author, []).append(note)
             user.dirty |= FOLLOWS
         if author in hot.follows or author in follows.older:
             return outcome if note else REPEATED
@@ -606,6 +615,7 @@ class Users:
             del hot.follows[:older]
             for name in follows.older[: -(bounds.follows - bounds.follows_hot)]:
                 follows.where.pop(name, None)
+                follows.also.pop(name, None)
             del follows.older[: -(bounds.follows - bounds.follows_hot)]
             user.dirty |= FOLLOWS
         if hot.personalized and author != signal.u:
@@ -613,24 +623,26 @@ class Users:
         return APPLIED
 
     def unfollow(self, out: Out, user: User, signal: Act, facts: Facts | None) -> str:
-        """The author is no longer followed; the follow is taken back on the note that is named, else on the one where it happened."""
-        author, hot = self.author_of(signal, facts), user.hot
+        """The author is no longer followed; the follow is taken back on the note that is named, and wherever it happened."""
+        author, hot, follows = self.author_of(signal, facts), user.hot, user.follows
         followed = author in hot.follows
         if followed:
             hot.follows.remove(author)
-        elif author in user.follows.older:
-            user.follows.older.remove(author)
+        elif author in follows.older:
+            follows.older.remove(author)
             user.dirty |= FOLLOWS
             followed = True
-        note = user.follows.where.pop(author, None)
-        if note is not None:
+        notes = dict.fromkeys([facts.id] if facts is not None else [])
+        if author in follows.where:
+            notes |= dict.fromkeys([follows.where.pop(author), *follows.also.pop(author, [])])
             user.dirty |= FOLLOWS
         if followed and hot.personalized and author != signal.u:
             self.interests.author(hot, author, signal.t, -self.strength["follow"], signal.k, hash64(facts.id) if facts else 0)
-        outcome = self.undone(out, user, signal, facts.id, facts, FOLLOW) if facts is not None else IGNORED
-        if outcome is IGNORED and note:
-            outcome = self.undone(out, user, signal, note, None, FOLLOW)
-        return APPLIED if followed else outcome
+        for note in notes:
+            known = facts if facts is not None and note == facts.id else None
+            if self.undone(out, user, signal, note, known, FOLLOW) is APPLIED:
+                followed = True
+        return APPLIED if followed else IGNORED
 
     @staticmethod
     def author_of(signal: Act, facts: Facts | None) -> str:
@@ -791,6 +803,16 @@ class Users:
             for b in VIEWED_TO_END if signal.k == VIEW and self.finished(signal.x or NOTHING) else (a,):
                 out.tell("by-note", h, NoteAct(0, 0, 0, 0, b, signal.t, 1, 0, -1, signal.p, b"", flag, uh), facts.id)
         return TRAFFIC[signal.f]
+
+
+def bounded(bounds: Bounds) -> Bounds:
+    """Raises `SettingsError` for a bound that would bound nothing."""
+    for name, bound in msgspec.structs.asdict(bounds).items():
+        if bound <= 0:
+            raise SettingsError(f"setting users.{name}: wants more than 0, got {bound}")
+    if bounds.follows <= bounds.follows_hot:
+        raise SettingsError(f"setting users.follows: wants more than users.follows_hot ({bounds.follows_hot}), got {bounds.follows}")
+    return bounds
 
 
 FOLDED = {Act, Served, Personalize, Forget, Erase}

@@ -58,7 +58,7 @@ def body(note: Note, history: list[Transition], title: str, settings: Settings) 
         "tags": note.tags,
         "channel": note.channel or None,
         "published_at": iso(note.published_at),
-        "counts": dict(zip(ACTIONS, note.counts, strict=True)),
+        "counts": {action: max(0, n) for action, n in zip(ACTIONS, note.counts, strict=True)},
         "exposures": {
             "organic": note.counted[0],
             "paid": paid,

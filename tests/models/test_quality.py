@@ -30,6 +30,14 @@ def judged(found: Evidence, bars: Bars = BARS) -> Quality:
     return assess(found, bars, RULES.worth)
 
 
+@pytest.mark.parametrize("clicks", [5_000.0, 1e5])
+@pytest.mark.parametrize("expected", [1e-6, 1e-3, 0.1])
+def test_clicks_where_next_to_none_were_expected_are_no_error(clicks: float, expected: float) -> None:
+    """A scorer may be wrong by orders of magnitude: the note is good, and is judged."""
+    found = judged(Evidence(1e6, (clicks, 0.0, 0.0, 0.0, 0.0, 0.0), (expected, *(expected * rate for rate in RATES[1:]))))
+    assert 0.0 < found.low < found.mean < math.inf
+
+
 @given(times=st.floats(0.0, 5.0), exposures=st.floats(0.0, 1e5))
 def test_an_interval_holds_its_mean_and_everything_is_finite(times: float, exposures: float) -> None:
     """Whatever the counts."""

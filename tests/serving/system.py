@@ -87,6 +87,7 @@ class System:
     # ------------------------------------------------------------------------------------------------------------- talking
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        self.local.now = self.clock
         return self.run(self.client.request(method, path, **more))
 
     def get(self, path: str, **params: Any) -> Any:

@@ -126,6 +126,13 @@ def test_timers_fire_in_deadline_order_before_the_record_that_passes_them() -> N
     assert sorted(late) == [((1, 0, 0), "quiet"), ((1, 0, 1), "quiet"), ((1, 0, 2), "quiet"), ((1, 0, 3), "last")]
 
 
+def test_a_writer_whose_clock_is_ahead_moves_no_clock_beyond_append_time() -> None:
+    """What has no source was dated by an API's or a worker's own clock: like an event it counts as a minute ahead at most."""
+    bench = Bench(counting.Users(), MemoryStore())
+    asyncio.run(bench.run([by_user(0, [("a", "n", NOW + 86_400_000)])]))
+    assert bench.part.state.clock == NOW + 60_000
+
+
 def test_a_range_that_was_applied_is_dropped_when_it_comes_again() -> None:
     """A source repeats its output after a crash, packed differently: below the mark nothing counts twice, above it everything once."""
     bench = Bench(counting.Users(), MemoryStore())

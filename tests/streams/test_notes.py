@@ -16,7 +16,7 @@ from config.keys import Slot, hash64, note_key
 from config.records import BOT, FOLLOWER, SELF, STRANGE, TEST, Facts, NoteAct, NoteChange, NoteRecord, NoteServed, Source, Tick, encode
 from config.records import START as BEGINNING
 from models.lists import cell
-from models.note import DELETED, PUBLISHED, UNKNOWN
+from models.note import DELETED, PUBLISHED, UNKNOWN, engaged
 from store.layout import POOL_STATES, STATUSES, checkpoint_bytes
 from store.memory import MemoryStore
 from streams import fold
@@ -155,6 +155,18 @@ def test_signals_before_publication_are_kept_for_a_while() -> None:
     assert loop.notes.timers["note", note_key(hash64("ghost"))] == loop.t + 24 * HOUR
     loop.pass_time(25 * HOUR)
     assert not [key for key in loop.notes.store if key[1] == note_key(hash64("ghost"))]
+
+
+def test_what_was_forgotten_may_be_taken_back_and_leaves_facts_as_they_may_be() -> None:
+    """A like that went with its unknown note is taken back when the note is there: facts never tell of less than nothing."""
+    loop = Loop()
+    loop.act("like")
+    loop.pass_time(25 * HOUR)
+    loop.act("like", d=-1)
+    loop.publish(**FIELDS)
+    loop.act("like", d=-1)
+    assert facts(loop).engaged == 0
+    assert engaged(loop.state()) == 0
 
 
 def test_a_replay_that_passes_months_in_a_minute_forgets_no_note_whose_publication_is_under_way() -> None:

@@ -38,9 +38,11 @@ from config.records import (
     SlateItem,
     Tick,
 )
+from config.settings import SettingsError
 from models.ranker import moved_rank
+from models.slate import FURTHEST
 from models.user import PARTS, RECENT_ROW, User, all_follows, ledger_rows, public_actions, recent_engagements, seen_hashes
-from streams.users import Users
+from streams.users import AGAIN, Users
 
 DEFAULTS = configuration.load(environ={})
 MINUTE = 60_000
@@ -312,6 +314,49 @@ def test_unfollow_takes_the_follow_back_where_it_happened(desk: Desk) -> None:
     desk.say("unfollow", None, author_id="author-n1")
     assert desk.counts() == {}
     assert not desk.users["u"].hot.follows
+
+
+@pytest.mark.parametrize("named", [None, "n2", "n4"])
+def test_unfollow_takes_the_follow_back_wherever_it_was_said(desk: Desk, named: str | None) -> None:
+    """Said again on other notes of the author, a follow counts on each, and none of them keeps it."""
+    for note in ("n1", "n2", "n3", "n2"):
+        desk.say("follow", note, author_id="ann")
+    assert desk.counts() == {("n1", "follow"): 1, ("n2", "follow"): 1, ("n3", "follow"): 1}
+    desk.say("unfollow", named, author_id="ann")
+    assert (desk.counts(), bool(desk.users["u"].follows)) == ({}, False)
+    desk.say("follow", "n2", author_id="ann")
+    assert desk.counts() == {("n2", "follow"): 1}
+
+
+def test_what_could_not_be_taken_back_does_not_count(desk: Desk) -> None:
+    """Where follows said again are kept is bounded, and so is how often they count."""
+    for n in range(AGAIN + 20):
+        desk.say("follow", f"n{n}", author_id="ann")
+    assert len(desk.counts()) == 1 + AGAIN
+    desk.say("unfollow", None, author_id="ann")
+    assert desk.counts() == {}
+
+
+@pytest.mark.parametrize(("name", "value"), [("hidden_tags", 0), ("slates", 0), ("pair_with", -1), ("follows", 256)])
+def test_a_bound_that_bounds_nothing_stops_the_start(name: str, value: int) -> None:
+    """Zero rows to keep would keep all of them."""
+    with pytest.raises(SettingsError, match=f"users.{name}"):
+        Desk(users={name: value})
+
+
+def test_a_page_however_far_down_is_a_slate(desk: Desk) -> None:
+    """Positions run on over pages; beyond what a row holds they are the last one."""
+    items = [SlateItem(hash64("n1"), 70_000, 0, 0b1, 0)]
+    desk.fold(Served(u="u", t=500, id=1, slate=Slate("r", "feed", items, [], "", b"", b"")))
+    desk.say("impression", "n1", r="r")
+    assert desk.out.of(NoteAct)[-1].p == FURTHEST
+
+
+def test_a_note_of_which_less_than_nothing_is_left_is_engaged_with(desk: Desk) -> None:
+    """Its facts are what somebody counted: no number in them may stop a user."""
+    for note, engaged in (("n1", -3), ("n2", 2**40)):
+        desk.say("like", Facts(note, True, "ann", "food", (), engaged))
+    assert recent_engagements(desk.users["u"].hot)["engaged"].tolist() == [0, 2**32 - 1]
 
 
 def test_follows_beyond_the_hot_ones_are_still_follows() -> None:
