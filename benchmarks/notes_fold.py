@@ -147,7 +147,7 @@ def main() -> None:
 
     changes = [
         NoteChange(
-            n=i, t=START, patch={
+            n=i, t=START, id=i, patch={
                 "author_id": f"a{i % 500}", "title": "t" * 30, "tags": [f"t{i % 97}", f"t{i % 31}", f"t{i % 7}"],
                 "channel": f"c{i % 10}/s{i % 40}", "city": f"city{i % 20}", "lat": 30 + i % 100 / 50, "lon": 120 + i % 100 / 50,
             },

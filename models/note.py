@@ -30,6 +30,7 @@ from config.settings import Lists, Notes
 from models import lists, pool, quality
 from models.lists import HOUR
 from models.pool import OPEN, PoolState
+from models.ring import find
 
 VERSION = 1
 STATUSES = ("unknown", "published", "under_review", "rejected", "deleted")
@@ -37,6 +38,8 @@ VISIBILITIES = ("public", "followers", "private")
 MEDIA = ("", "image", "video")
 UNKNOWN, PUBLISHED, UNDER_REVIEW, REJECTED, DELETED = range(5)
 PUBLIC, FOLLOWERS, PRIVATE = range(3)
+RECORDS = 8
+"""Catalogue records of a note that are recognised when they come again."""
 
 
 class Text(msgspec.Struct, omit_defaults=True):
@@ -149,6 +152,8 @@ class Note(msgspec.Struct, array_like=True, gc=False):
     """the deadline that is set, 0 none"""
     owed: int = 0
     """promised exposures that are overdue, as they stand in the partition's totals"""
+    records: bytes = b""
+    """hashes of the last RECORDS catalogue records, 8 bytes each: one that comes again does not undo what came after it"""
 
 
 class Tally(msgspec.Struct, array_like=True):
@@ -532,6 +537,15 @@ def matters(before: float | None, after: float | None, step: float) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------------------ what authors do
+
+
+def repeated(note: Note, id: int) -> bool:
+    """Whether the catalogue record of that id was here; if not, it now was."""
+    key = id.to_bytes(8, "little")
+    if find(note.records, key, 8) >= 0:
+        return True
+    note.records = (note.records + key)[-8 * RECORDS :]
+    return False
 
 
 def number(value: Any) -> int | None:

@@ -426,6 +426,9 @@ class Notes:
             if not patch.get("author_id"):
                 out.dead("missing_field", f"author_id: the first record of a note names its author, that of {id!r} does not")
                 return
+        if notes.repeated(note, signal.id):
+            out.count("note", "repeated")
+            return
         note.id, note.since = id, note.since or since(part)
         kept.dirty = True
         before = [self.names(kept, k) if note.told[k] is not None else () for k in range(4)]

@@ -118,6 +118,7 @@ class Loop:
         self.scores: dict[str, dict[int, Score]] = {}
         """the truth: the last score told of each note in each list"""
         self.t = START
+        self.changes = 0
 
     def say(self, signal: Any, id: str | None = "n1") -> None:
         """A signal of by-note, and all that follows from it."""
@@ -142,7 +143,8 @@ class Loop:
             self.lists.told = []
 
     def change(self, id: str = "n1", deleted: bool = False, **patch: Any) -> None:
-        self.say(NoteChange(t=self.t, id=hash64(f"{id}{self.t}"), patch=patch, deleted=deleted), id)
+        self.changes += 1
+        self.say(NoteChange(t=self.t, id=hash64(f"{id}{self.changes}"), patch=patch, deleted=deleted), id)
 
     def publish(self, id: str = "n1", author: str = "a1", **patch: Any) -> None:
         self.change(id, author_id=author, **patch)

@@ -16,7 +16,7 @@ from config.keys import Slot, hash64, note_key
 from config.records import BOT, FOLLOWER, SELF, STRANGE, TEST, Facts, NoteAct, NoteChange, NoteRecord, NoteServed, Source, Tick, encode
 from config.records import START as BEGINNING
 from models.lists import cell
-from models.note import DELETED, PUBLISHED, UNKNOWN, engaged
+from models.note import DELETED, PUBLISHED, UNKNOWN, Text, engaged
 from store.layout import POOL_STATES, STATUSES, checkpoint_bytes
 from store.memory import MemoryStore
 from streams import fold
@@ -74,6 +74,16 @@ def test_a_later_record_changes_what_it_names_and_null_clears() -> None:
     assert [move["verdict"] for move in loop.transitions()] == ["entered"]
     text = msgspec.msgpack.decode(loop.notes.store["text", note_key(hash64("n1"))])
     assert text["title"] == "Green tea"
+
+
+def test_a_catalogue_record_sent_again_does_not_undo_what_came_after_it() -> None:
+    """A retry may arrive late; by its id it is recognised."""
+    loop = Loop()
+    loop.publish(title="first")
+    for title, id in (("second", 2), ("third", 3), ("second", 2)):
+        loop.say(NoteChange(t=loop.t, id=id, patch={"title": title}), "n1")
+    assert msgspec.msgpack.decode(loop.notes.store["text", note_key(hash64("n1"))], type=Text).title == "third"
+    assert loop.notes.counts["note", "repeated"] == 1
 
 
 @pytest.mark.parametrize("away", [{"status": "under_review"}, {"visibility": "private"}])
@@ -365,7 +375,7 @@ def signals_of(story: list[Any]) -> list[tuple[str, Any]]:
         elif item[0] == "change":
             _, id, patch, deleted, ahead = item
             t += ahead
-            signals.append((id, NoteChange(n=0, t=t, patch=patch, deleted=deleted)))
+            signals.append((id, NoteChange(n=0, t=t, id=len(signals), patch=patch, deleted=deleted)))
         else:
             signals.append((item[1], NoteServed(n=0, t=t, d=item[2])))
     return signals
