@@ -96,9 +96,6 @@ UNDOES = tuple(ACTIONS.index(t[2:]) if t[:2] == "un" and t[2:] in ACTIONS else -
 """Type -> the action it takes back."""
 TRAFFIC_FLAG = {TRAFFIC.index("test"): TEST, TRAFFIC.index("bot"): BOT}
 
-AGAIN = 64
-"""Further notes of a user's on which an author who is followed already may be followed again, and counts."""
-
 NOTHING = Extra()
 PUBLIC_WIDTH, RECENT_WIDTH, COMMENT_WIDTH = PUBLIC_ROW.size, RECENT_ROW.size, 16
 RECENT_ACTION = 16
@@ -595,7 +592,7 @@ class Users:
         """The author is followed; on a note it is also an action on that note."""
         author, hot, follows, bounds = self.author_of(signal, facts), user.hot, user.follows, self.bounds
         note = facts.id if facts is not None else ""
-        if note and author and follows.where.get(author, note) != note and sum(map(len, follows.also.values())) >= AGAIN:
+        if note and author and follows.where.get(author, note) != note and sum(map(len, follows.also.values())) >= bounds.follows:
             facts, note = None, ""  # what could not be taken back does not count
         outcome = self.done(out, user, signal, facts, (FOLLOW,)) if facts is not None else APPLIED
         if not author:
