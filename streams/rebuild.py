@@ -38,7 +38,7 @@ from streams import fold
 from streams.dead import parse
 from streams.engine import available, client_security, make
 from streams.logs import Logs
-from streams.owner import Owner, SendError, Stop
+from streams.owner import QUEUE, Owner, SendError, Stop
 from streams.stage import Record
 from streams.transport import Frame, LogBounds
 
@@ -219,6 +219,9 @@ class Feed:
 
     def begin(self, shares: Iterable[Share]) -> None:
         self.shares = {share.tp: share for share in shares}
+        for share in self.shares.values():
+            # A log is read ten times as fast as it is folded, and need not fit in memory: what does not fit in here is not read yet.
+            share.owner.queue = asyncio.Queue(QUEUE)
         self.consumer.assign(list(self.shares))
 
     def seek(self, share: Share, offset: int) -> int:

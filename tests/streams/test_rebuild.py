@@ -14,11 +14,13 @@ from config.keys import Slot
 from config.records import VERSION, NoteRecord, Position, Source, encode
 from store.memory import MemoryStore
 from streams import fold
+from streams.owner import QUEUE, Owner
 from streams.rebuild import LAST_RECORDS, Feed, Share, Survey, escaped, generation_of
 from streams.stage import Record
 from tests.streams import counting
 
 SOURCE = Source("L", "up.by-user", 0)
+TP = TopicPartition("up.by-user", 0)
 
 
 def told(first: int, end: int, source: Source | None = SOURCE) -> bytes:
@@ -75,6 +77,45 @@ def test_a_step_that_was_passed_over_is_found_in_its_letter() -> None:
     for letter in part.out.public:
         found.letter("up", Letter(letter))
     assert found.skips == {("by-user", 3): [(17, 2, 5)]}
+
+
+class Endless:
+    """A consumer of a log that has more and more."""
+
+    def __init__(self) -> None:
+        self.at = 0
+
+    def assign(self, tps: Any) -> None: ...
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self.at = offset
+
+    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+        await asyncio.sleep(0)
+        self.at += 1
+        return {TP: [Record("by-user", 0, self.at - 1, 0, None, b"")]}
+
+
+def test_a_log_is_read_no_faster_than_it_is_folded() -> None:
+    """A log of years does not fit in memory: while an owner has frames enough, nothing more is fetched."""
+
+    async def go() -> None:
+        feed, share = Feed(Endless()), Share(None, Slot("t", 1, "users", 0), SOURCE, TP)  # type: ignore[arg-type]
+        part = fold.Partition(counting.Users(), share.new, SOURCE, {})
+        share.owner = Owner(part, MemoryStore(), None, None, None, full_topic="t.by-user")  # type: ignore[arg-type]
+        share.limit = 1 << 40
+        feed.begin([share])
+        feed.seek(share, 0)
+        task = asyncio.create_task(feed.run())
+        frames = []
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+            assert share.owner.queue.qsize() <= QUEUE
+            frames.append(await share.owner.queue.get())
+        task.cancel()
+        assert [frame.start for frame in frames] == list(range(50))
+
+    asyncio.run(go())
 
 
 class Letter:
