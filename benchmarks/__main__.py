@@ -1,7 +1,8 @@
 """Every benchmark, one after the other, and their tables in `benchmarks/README.md`: ``python -m benchmarks [name …]`` (`make bench`).
 
 Each runs as a process of its own with modest sizes (two minutes at most on a quiet machine); one that fails or takes too long is named, and the
-others go on. With names, only those run and nothing is written.
+others go on. A table is written as soon as it is there; with names, only those are made anew. Beside each stands where and by what it was made, and what
+`remarks.py` has to say.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ LIST = {
     "stages": ("What one event costs in each stage", "stages", ["40000"]),
     "latency": ("From send to the changed answer, embedded broker", "latency", ["10000", "2000", "embedded"]),
     "latency_kafka": ("From send to the changed answer, Apache Kafka", "latency", ["10000", "2000", "apache"]),
-    "feed_http": ("The feed over HTTP, all sources and the learned ranker", "feed_http", ["--seconds", "10"]),
+    "feed_http": ("The feed over HTTP, all sources and the learned ranker", "feed_http", ["--seconds", "6"]),
     "overload": ("Five times what one process carries", "overload", []),
     "memory": ("Memory", "memory", []),
     "idle": ("Idle", "idle", []),
     "learner_fold": ("The learner stage", "learner_fold", []),
     "neighbours_fold": ("The neighbours stage", "neighbours_fold", []),
     "decode": ("Decoding an event", "decode", []),
-    "users_fold": ("The users stage", "users_fold", []),
+    "users_fold": ("The users stage", "users_fold", ["60000"]),
     "notes_fold": ("The notes stage", "notes_fold", []),
     "store_read": ("Reads of the store", "store_read", []),
     "pool_decision": ("A look at a note's pool", "pool_decision", []),
@@ -32,6 +33,11 @@ LIST = {
 """Name -> title, module, arguments."""
 PATIENCE_S = 600
 README = ROOT / "benchmarks" / "README.md"
+HEAD = """# Benchmarks
+
+`make bench` makes every table anew, `python -m benchmarks NAME …` some. A turn of the small loop says how busy the machine was: ratios within a
+table hold in any case, figures by the clock only where nothing else ran.
+"""
 
 
 def run(module: str, arguments: list[str]) -> tuple[bool, str]:
@@ -50,7 +56,20 @@ def section(name: str, text: str) -> str:
     title, module, arguments = LIST[name]
     body = text if "\n|" in text else f"```\n{text}\n```"
     remark = f"\n{REMARKS[name]}\n" if name in REMARKS else ""
-    return f"## {title}\n\n`python -m benchmarks.{' '.join([module, *arguments])}`\n\n{body}\n{remark}"
+    made = f"`python -m benchmarks.{' '.join([module, *arguments])}`"
+    return f"## {title}\n\n{made} on {machine()}; a million turns of a small loop took {yardstick():.0f} ms of CPU.\n\n{body}\n{remark}"
+
+
+def kept() -> dict[str, str]:
+    """The sections that stand there, by title."""
+    parts = ("\n" + README.read_text("utf-8")).split("\n## ")[1:] if README.exists() else []
+    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
+
+
+def write(sections: dict[str, str]) -> None:
+    """Those of `LIST`, in its order; what is not measured by it any more goes."""
+    titles = [title for title, *_ in LIST.values()]
+    README.write_text("\n".join([HEAD, *(sections[title] for title in titles if title in sections)]), "utf-8")
 
 
 def main() -> int:
@@ -59,15 +78,14 @@ def main() -> int:
     if unknown:
         print(f"no benchmark {', '.join(unknown)}: there are {', '.join(LIST)}", file=sys.stderr)
         return 2
-    sections, good = [], True
+    good = True
     for name in asked or LIST:
-        ended, text = run(*LIST[name][1:])
+        title, module, arguments = LIST[name]
+        ended, text = run(module, arguments)
         good = good and ended
-        sections.append(section(name, text))
-        print(sections[-1], flush=True)
-    if not asked:
-        head = f"# Benchmarks\n\n`make bench`, on {machine()}; a million turns of a small loop took {yardstick():.0f} ms of CPU.\n"
-        README.write_text("\n".join([head, *sections]), "utf-8")
+        made = section(name, text)
+        print(made, flush=True)
+        write({**kept(), title: made})
     return 0 if good else 1
 
 

@@ -102,7 +102,7 @@ async def taught(local: Local, settings: Settings, users: int, rng: random.Rando
         for _ in range(settings.learner.trusted // 4):
             user = f"u{rng.randrange(users)}"
             local.now += 1_000
-            query, _, _ = service.query(user, "feed", 20, None, "", "", None, None, [], False)
+            query, _ = service.query(user, "feed", 20, None, "", "", None, None, [], False)
             answer = await service.answer(query)
             service.log_slate(answer)
             for note, kind in zip(answer.facts, ("like", "click", *["impression"] * 18), strict=False):
