@@ -313,7 +313,9 @@ def evaluate(
 
 @app.command()
 def bench(
-    names: Annotated[list[str] | None, Argument(help="Which; default: all. Their tables in benchmarks/README.md are made anew.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, Argument(help="Which; default: all. Their tables in benchmarks/README.md are made anew.", show_default=False)
+    ] = None,
 ) -> None:
     """How fast it is on this machine: tables of ratios and figures. Needs a checkout of the repository.
 
