@@ -145,6 +145,7 @@ class Feed(Section, frozen=True):
     channel_places: int
     pool_places: int
     hot_places: int
+    reserve_places: int
     follow_authors: int
     follow_places: int
     friend_users: int

@@ -46,6 +46,10 @@ log = structlog.get_logger("serving.feed")
 
 DEPTH = 10_000
 """Steps in which depths of lists are compared."""
+RESERVE = 1 << 40
+"""From this rank on candidates are taken only where there are not …"""
+ENOUGH = 4
+"""… so many pages of others."""
 AMONG = 200
 """So many of the best candidates the sample of those not shown is drawn from."""
 
@@ -129,6 +133,8 @@ class Feed:
         candidates = self.gather(asks, of, heads[len(others) :], found)
         for early in pipeline.early:
             candidates = self.kept(early.name, candidates, early.keeps(query, viewer, candidates))
+        if np.count_nonzero(enough := candidates.rank < RESERVE) >= ENOUGH * query.n:
+            candidates = candidates.take(enough)
         if candidates.hashes.size > self.rules.candidates:
             best = np.argsort(candidates.rank, kind="stable")[: self.rules.candidates]
             candidates = candidates.take(np.sort(best))
@@ -224,6 +230,8 @@ class Feed:
             # A place counts by how deep in its list it is: what a source asked many of is cut at the same depth as all others.
             wanted = np.array([*(a.places for a in asks), *(max(hashes.size, 1) for _, hashes in more)], np.int64)
             places = places * DEPTH // wanted[ask] * len(of) + ask
+            if any(a.reserve for a in asks):
+                places += RESERVE * np.array([*(a.reserve for a in asks), *(False for _ in more)])[ask]
         else:
             places[np.argsort(-listed["score"], kind="stable")] = np.arange(ask.size)
         rank = np.minimum.reduceat(places[order], first)

@@ -109,8 +109,15 @@ class Ask(NamedTuple):
     """everything in this list lies in the channel that was asked for"""
     start: int = 0
     """places before the first one wanted"""
+    reserve: bool = False
+    """its notes are taken where there are too few others"""
     by_score: bool = False
     """the lists of this source are cut by the scores in them, which are of one kind, and not at the same depth"""
+
+
+def worn(query: Query, viewer: Viewer) -> int:
+    """So many notes the user knows already: they stand in the front of the lists that are asked for him."""
+    return int(viewer.seen.size) + (0 if query.shown is None else int(query.shown.size))
 
 
 class Candidates(NamedTuple):

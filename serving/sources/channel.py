@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from config.settings import Feed
 from models.lists import channels
-from serving.stages import Ask, Query, Viewer
+from serving.stages import Ask, Query, Viewer, worn
 
 
 class ChannelSource:
@@ -26,4 +26,8 @@ class ChannelSource:
         if query.channel:
             deepest = channels(query.channel)[-1]
             return [Ask(f"channel:{deepest}", 5 * rules.channel_places, inside=deepest == query.channel)]
-        return [Ask(f"channel:{channel}", rules.channel_places) for channel, _ in viewer.channels[: rules.interest_channels]]
+        names = [f"channel:{channel}" for channel, _ in viewer.channels[: rules.interest_channels]]
+        asks = [Ask(name, rules.channel_places) for name in names]
+        if worn(query, viewer) > rules.hot_places:
+            asks += [Ask(name, rules.reserve_places, start=rules.channel_places, reserve=True) for name in names]
+        return asks

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from config.settings import Feed
 from models.lists import channels
-from serving.stages import Ask, Query, Viewer
+from serving.stages import Ask, Query, Viewer, worn
 
 
 class HotSource:
@@ -26,4 +26,7 @@ class HotSource:
         if query.city:
             return [Ask(f"hot:city:{query.city}", 2 * places)]
         # Without any interests there is little else to show.
-        return [Ask("hot", places if viewer.tags or viewer.channels else 3 * places)]
+        asks = [Ask("hot", places if viewer.tags or viewer.channels else 3 * places)]
+        if query.surface == "feed" and worn(query, viewer) > places:
+            asks.append(Ask("hot", self.rules.reserve_places, start=asks[0].places, reserve=True))
+        return asks

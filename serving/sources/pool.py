@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from config.settings import Feed
-from serving.stages import Ask, Query, Viewer
+from serving.stages import Ask, Query, Viewer, worn
 
 
 class PoolSource:
@@ -37,6 +37,8 @@ class PoolSource:
         half = max(1, places // 2)
         asks += [Ask("pool:0", half), Ask("pool:0", half, start=deeper(half, self.depth, query.seed))]
         asks += [Ask(f"pool:0:{top}", places) for top in tops]
+        if worn(query, viewer) > self.rules.hot_places:
+            asks.append(Ask("pool:0", self.rules.reserve_places, start=half, reserve=True))
         return asks
 
 

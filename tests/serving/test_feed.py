@@ -101,6 +101,17 @@ def test_what_a_cursor_cannot_remember_ends_the_pages(system: System) -> None:
     assert held <= len(shown) == len(set(shown)) <= held + 50
 
 
+def test_a_feed_ends_when_there_is_nothing_left_and_not_before(system: System) -> None:
+    """Who has seen the front of all his lists is shown what stands behind it."""
+    system.publish(*(note(f"n{i}", f"a{i % 60}", [f"t{i % 5}"], ("food", "travel")[i % 2]) for i in range(700)))
+    system.send(*(event("like", f"c{i % 9}", f"n{i}") for i in range(0, 700, 3)))
+    shown: list[str] = []
+    while page := system.ids("u1", n=50):
+        shown += page
+        system.send(*(event("impression", "u1", name) for name in page), *(event("like", "u1", name) for name in page[::4]))
+    assert len(shown) == len(set(shown)) > 650
+
+
 def test_what_was_seen_needs_no_place_in_the_cursor(system: System) -> None:
     """With impressions the pages go on as long as there is anything new."""
     system.publish(*(note(f"n{i}", f"a{i % 90}", ["t"], "food") for i in range(700)))
