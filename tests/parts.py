@@ -106,6 +106,7 @@ class Kafka(Part):
         super().__init__(folder, port)
         self.heap = heap
         self.controller = free_port(lambda port: port == self.port or listening(port))
+        self.cluster = cluster_id()
         self.settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -140,11 +141,14 @@ class Kafka(Part):
         properties.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()), "utf-8")
         if not (self.folder / "data" / "meta.properties").exists():
             # Any 16 bytes in URL-safe base64 are a cluster id; the tool that draws one costs a second of Java.
-            tool = self.java("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(properties))
+            tool = self.java("kafka.tools.StorageTool", "format", *self.formatting(), "-t", self.cluster, "-c", str(properties))
             done = subprocess.run(tool, capture_output=True, text=True, check=False, timeout=60)
             if done.returncode:
                 raise PartError(f"cannot format Kafka's folder: {(done.stdout + done.stderr)[-500:]}")
         return self.java("kafka.Kafka", str(properties))
+
+    def formatting(self) -> Sequence[str]:
+        return ("--standalone",)
 
     def ready(self) -> bool:
         return answers_kafka(self.port)  # it listens last, when it is no longer fenced
@@ -153,6 +157,50 @@ class Kafka(Part):
         """Its log is lost: the next start is another cluster."""
         self.kill()
         shutil.rmtree(self.folder / "data", ignore_errors=True)
+        self.cluster = cluster_id()
+
+
+class SecondBroker(Kafka):
+    """A broker that belongs to the cluster of another node, which is its controller too."""
+
+    name = "kafka2"
+
+    def __init__(self, folder: str | Path, first: Kafka, *, settings: dict[str, str]) -> None:
+        super().__init__(folder, heap=first.heap)
+        self.cluster = first.cluster
+        self.settings = first.settings | {
+            "process.roles": "broker",
+            "node.id": "2",
+            "listeners": f"PLAINTEXT://{self.address}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "log.dirs": str(self.folder / "data"),
+            **settings,
+        }
+
+    def formatting(self) -> Sequence[str]:
+        return ()
+
+
+class KafkaPair:
+    """Two brokers, each with a replica of everything; the first is the controller too. `nodes[i]` is killed and stalled like any other part."""
+
+    def __init__(self, folder: str | Path) -> None:
+        twice = {"offsets.topic.replication.factor": "2", "min.insync.replicas": "1", "replica.lag.time.max.ms": "5000"}
+        first = Kafka(Path(folder) / "node1", heap="512m", settings=twice)
+        self.nodes: list[Kafka] = [first, SecondBroker(Path(folder) / "node2", first, settings=twice)]
+
+    @property
+    def address(self) -> str:
+        return ",".join(node.address for node in self.nodes)
+
+    def start(self) -> Self:
+        for node in self.nodes:
+            node.start()
+        return self
+
+    def stop(self) -> None:
+        for node in reversed(self.nodes):
+            node.stop()
 
 
 def cluster_id() -> str:
@@ -257,6 +305,7 @@ __all__ = [
     "EmbeddedBroker",
     "EmbeddedStore",
     "Kafka",
+    "KafkaPair",
     "Part",
     "PartError",
     "PartMissing",
