@@ -77,7 +77,7 @@ def up(
     from tools.up import run
 
     settings()  # what cannot be used stops the start here, not in each of its processes
-    raise typer.Exit(run(data_dir, port, town=town))
+    raise typer.Exit(run(data_dir, port, town=town, found=data_dir == DATA_DIR))
 
 
 @app.command()

@@ -21,14 +21,17 @@ from config.settings import Log
 
 Line = MutableMapping[str, Any]
 NOISY = {
-    "aiokafka": logging.ERROR,
+    "aiokafka": logging.CRITICAL,
+    "aiokafka.consumer": logging.ERROR,
+    "aiokafka.producer": logging.ERROR,
     "kafka": logging.ERROR,
     "faust": logging.WARNING,
     "mode": logging.WARNING,
-    "streams": logging.WARNING,
     "asyncio": logging.WARNING,
+    # Faust's services log under the module of the class that extends them: each start and stop of a consumer.
+    "streams": logging.WARNING,
 }
-"""What these say when a broker is away is said by ourselves, once. (`streams` is how Faust names what our classes inherit from it.)"""
+"""What these say when a broker is away is said by ourselves, once."""
 
 
 def one_line(logger: Any, method: str, line: Line) -> str:

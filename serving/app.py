@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -124,11 +125,29 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that is bound there. Raises `SettingsError` when that cannot be."""
+    if not 0 <= port < 65_536:  # getaddrinfo would take the rest of a division
+        raise SettingsError(f"the API cannot listen on {host}:{port}: ports are 0 (a free one) to 65535")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SettingsError(
+            f"the API cannot listen on {host}:{port}: {why}; api.host and api.port, or --host and --port, name another"
+        ) from None
+    return bound
+
+
 def run(settings: Settings, host: str | None = None, port: int | None = None) -> None:
-    """Serves until SIGTERM or SIGINT. Raises `SettingsError` for a public address without keys."""
+    """Serves until SIGTERM or SIGINT. Raises `SettingsError` for a public address without keys, and for one that cannot be had."""
     host, port = host or settings.api.host, settings.api.port if port is None else port
     if not settings.api.keys and not loopback(host):
         raise SettingsError(f"setting api.keys is empty, so the API binds to loopback only, not to {host}: set UPWELL_API__KEYS='[\"…\"]'")
+    bound = listening(host, port)
     configure(settings.log)
     app = create_app(settings)
     config = uvicorn.Config(
@@ -148,4 +167,4 @@ def run(settings: Settings, host: str | None = None, port: int | None = None) ->
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    Server(config, app.state.service).run()
+    Server(config, app.state.service).run(sockets=[bound])

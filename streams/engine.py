@@ -587,6 +587,13 @@ class Worker:
 
 async def serve(settings: Settings, stages: Sequence[str]) -> int:
     """Run until a signal or a fatal error; the exit code."""
+    host = settings.engine.metrics_host
+    try:
+        server, _ = start_http_server(settings.engine.metrics_port, addr=host)
+    except (OSError, OverflowError) as error:
+        return complain(
+            f"metrics cannot be had on {host}:{settings.engine.metrics_port} ({error}): engine.metrics_port names another, 0 a free one"
+        )
     loop = asyncio.get_running_loop()
     worker = Worker(settings, stages)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -601,8 +608,6 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
         starting.result()
     except (BrokerError, ManifestError, Stop) as error:
         return complain(str(error))
-    host = settings.engine.metrics_host
-    server, _ = start_http_server(settings.engine.metrics_port, addr=host)
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()  # what others can reach
     sys.stdout.write(f"upwell worker: {', '.join(stages)}; metrics http://{host}:{server.server_port}/metrics\n")

@@ -137,7 +137,7 @@ class Owner:
         if first is None:
             raise Stop(
                 f"{name}: the store has no checkpoint, though the system exists: its state is lost. "
-                f"Run `upwell rebuild {self.stage}`, or give the store its data back."
+                f"Run `upwell rebuild{'' if self.stage == 'intake' else f' {self.stage}'}`, or give the store its data back."
             )
         known, (offset, *_) = checkpoint_from(first)
         identity, bounds = await self.reader.identity(), await self.reader.bounds()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 import time
+import tomllib
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -14,9 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from config import metrics
+from config import settings as config
 from deploy import generate
 from tests import parts
 from tests.chaos import Process
@@ -50,6 +55,54 @@ def test_every_alert_has_a_section_that_says_what_to_do() -> None:
     sections = {found[0]: found[1] for found in re.findall(r"^### (Upwell\w+)\n(.*?)(?=^##|\Z)", book, re.MULTILINE | re.DOTALL)}
     assert set(sections) == {alert.name for alert in generate.ALERTS} | {"UpwellDegraded"}
     assert all(word in text for text in sections.values() for word in ("**Means.**", "**Look.**", "**Do.**"))
+
+
+def test_compose_starts_commands_of_ours_with_settings_of_ours() -> None:
+    """No engine here to run it: every name in it is held to what it names."""
+    told = yaml.safe_load((ROOT / "deploy" / "compose.yml").read_text())
+    services = told["services"]
+    assert set(services) == {"kafka", "redis", "topics", "worker", "api", "prometheus", "grafana"}
+    for name, service in services.items():
+        for other, wanted in service.get("depends_on", {}).items():
+            condition = wanted["condition"]
+            assert condition != "service_healthy" or "healthcheck" in services[other], (name, other)
+            assert condition != "service_completed_successfully" or services[other]["restart"] == "no", (name, other)
+        for volume in service.get("volumes", ()):
+            place = volume.partition(":")[0]
+            assert (ROOT / "deploy" / place).exists() if place.startswith(".") else place in told["volumes"], (name, volume)
+        if service["image"] == "upwell":
+            assert (ROOT / "deploy" / service["build"]["context"] / service["build"]["dockerfile"]).exists()
+            environ = {k: '["0123456789abcdef"]' if k == "UPWELL_API__KEYS" else v for k, v in service["environment"].items()}
+            settings = config.load(environ=environ)
+            assert settings.kafka.servers.partition(":")[0] in services
+            assert parts_of(settings.redis.url) in services
+            done = subprocess.run(
+                [sys.executable, "-m", "upwell", *service["command"][: 2 if name == "topics" else 1], "--help"],
+                cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"},
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert all(word in done.stdout for word in service["command"] if word.startswith("--")), (name, done.stdout)
+        else:
+            assert re.search(r":v?\d", service["image"]), f"{name}: {service['image']} names no version"
+    scraped = re.findall(r'"(\w+)(?::(\d+))?"', (PROMETHEUS / "scrape.yml").read_text())
+    assert {host for host, _ in scraped} <= set(services)
+    assert ("api", services["api"]["ports"][0].rpartition(":")[2]) in scraped
+    assert services["worker"]["environment"]["UPWELL_ENGINE__METRICS_PORT"] in (PROMETHEUS / "scrape.yml").read_text()
+
+
+def parts_of(url: str) -> str:
+    """The host of a store's address."""
+    return urllib.parse.urlsplit(url).hostname or ""
+
+
+def test_the_image_holds_every_package() -> None:
+    """What the Dockerfile copies is there, and is all that the project installs."""
+    lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
+    copied = {word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]}
+    assert [word for word in copied if not (ROOT / word).exists()] == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert packages | {"upwell.py", "pyproject.toml", "README.md", "LICENSE", "requirements.lock"} == copied
 
 
 def exprs() -> list[tuple[str, str]]:

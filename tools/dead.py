@@ -190,7 +190,8 @@ def retry(settings: Settings, wanted: Wanted, *, dry_run: bool) -> str:
                 ]
                 for future in sends:
                     future.get(timeout=60)
-                marks = [producer.send(dead, key=r.key, value=None, headers=[(SENT, r.headers[0][1])]) for _, r in part]
+                # An empty value, since a client refuses a record that has neither key nor value.
+                marks = [producer.send(dead, key=r.key, value=b"", headers=[(SENT, r.headers[0][1])]) for _, r in part]
                 for future in marks:
                     future.get(timeout=60)
     lines = [f"{'would send' if dry_run else 'sent'} {len(chosen):,} of {len(box.letters):,} dead letters again"]

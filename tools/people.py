@@ -65,7 +65,7 @@ def problem(body: bytes) -> str:
         told = json.loads(body)
         return str(told.get("detail") or told.get("title") or told)
     except (ValueError, AttributeError):
-        return body[:200].decode(errors="replace") or "nothing"
+        return " ".join(body[:200].decode(errors="replace").split())[:100] or "nothing"
 
 
 def feed(api: Asker, user: str, n: int, surface: str, channel: str, *, as_json: bool) -> None:
@@ -149,7 +149,12 @@ def note(api: Asker, note_id: str, *, as_json: bool) -> None:
     if quality.get("mean") is not None:
         console.print(f"quality    {quality['mean']:.2f} ({quality['low']:.2f} to {quality['high']:.2f})")
     for move in told["history"]:
-        console.print(f"  {move['seq']:>3}  {when(move['at'])}  {move['from']} → {move['to']}  {move['verdict']}")
+        console.print(f"  {move['seq']:>3}  {when(move['at'])}  {tier(move['from'])} → {tier(move['to'])}  {move['verdict']}")
+
+
+def tier(number: int | None) -> str:
+    """None is outside of the pools."""
+    return "-" if number is None else str(number)
 
 
 def user(api: Asker, user_id: str, *, as_json: bool) -> None:

@@ -65,20 +65,24 @@ def lag_table(rows: list[lags.Lag]) -> Table:
         without = sum(1 for row in own if not row.owner)
         workers = sorted({row.owner for row in own if row.owner})
         owner = ", ".join(workers) if not without else "nobody" if not workers else f"{', '.join(workers)}; {without} without"
-        numbers = (f"{end:,}", f"{applied:,}", f"{committed:,}", f"{records:,}", f"{seconds:.1f}", f"{rate:,.0f}", lasting(drain))
+        numbers = (f"{end:,}", f"{applied:,}", f"{committed:,}", f"{records:,}", f"{seconds:.1f}", f"{rate:,.0f}", lasting(drain, seconds))
         table.add_row(stage, topic, f"all {partitions}", *numbers, owner, style="red" if seconds > BEHIND_S or without == len(own) else "")
         for row in own:
             if row.records and partitions > 1:
                 offsets = ("-" if value is None else f"{value:,}" for value in (row.end, row.checkpoint, row.committed, row.records))
-                rest = (f"{row.seconds:.1f}", f"{row.rate:,.0f}", lasting(row.drain), row.owner or "nobody")
+                rest = (f"{row.seconds:.1f}", f"{row.rate:,.0f}", lasting(row.drain, row.seconds), row.owner or "nobody")
                 table.add_row("", "", str(row.partition), *offsets, *rest, style="dim")
     return table
 
 
-def lasting(seconds: float | None) -> str:
-    """A duration for people."""
+STUCK_S = 10.0
+"""Rates are of the second that the measurement took: what is younger may only just have come."""
+
+
+def lasting(seconds: float | None, age: float) -> str:
+    """How long it takes until all is applied, for people; `age`: of the oldest record that is not, in seconds."""
     if seconds is None:
-        return "never"
+        return "never" if age > STUCK_S else ""
     return (
         ""
         if not seconds

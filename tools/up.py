@@ -32,6 +32,8 @@ READY_S = 60.0
 STOP_S = 3.0
 """A child that has not ended by then is killed; with the two parts' own patience everything is gone within 5 s."""
 
+TOLD = ("UPWELL_KAFKA", "UPWELL_REDIS", "UPWELL_KAFKA__PARTITIONS", "UPWELL_API__PORT")
+
 EMBEDDED = {
     # Measured for the embedded broker, which answers a waiting fetch late and takes CPU by the partition.
     "UPWELL_KAFKA__PARTITIONS": "4",
@@ -121,9 +123,15 @@ class Stopped(Exception):
 class Up:
     """The whole system. `run` returns the exit code; whatever happens, nothing is left behind."""
 
-    def __init__(self, data_dir: Path, port: int | None, *, town: bool) -> None:
+    def __init__(self, data_dir: Path, port: int | None, *, town: bool, found: bool = False) -> None:
         self.data_dir, self.town = data_dir.absolute(), town
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.shown = data_dir
+        self.found = found
+        """commands that are started in the same folder find this system by themselves"""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Mistake(f"--data-dir {data_dir} cannot be made: {error.strerror}") from None
         running = addresses(self.data_dir)
         if running:
             raise Mistake(
@@ -311,11 +319,16 @@ class Up:
     def greet(self, seconds: float) -> None:
         """Addresses, and three things to try."""
         kafka, redis = self.environ["UPWELL_KAFKA"], self.environ["UPWELL_REDIS"]
-        say(f"ready after {seconds:.0f} s; logs in {self.data_dir}; Ctrl-C stops everything")
+        say(f"ready after {seconds:.0f} s; logs in {self.shown}; Ctrl-C stops everything")
         pages = (("a feed to try", self.settings.api.demo_page, "/"), ("how it is", self.settings.api.ops_page, "/ops"))
         say(f"  API    {self.api}   (docs: {self.api}/docs)")
-        say("".join(f"  {what}: {self.api}{path}\n" for what, shown, path in pages if shown).rstrip("\n"))
-        say(f"  Kafka  {kafka}\n  Redis  {redis}\n")
+        for what, shown, path in pages:
+            if shown:
+                say(f"         {self.api}{path:<5} {what}")
+        say(f"  Kafka  {kafka}\n  Redis  {redis}\n  metrics of the worker: http://127.0.0.1:{self.metrics_port}/metrics\n")
+        if not self.found:
+            say("Commands in another terminal know this system by")
+            say(f"  export {' '.join(f'{name}={self.environ[name]}' for name in TOLD if name in self.environ)}\n")
         say("Try, in another terminal:")
         for line in tries(self.api, town=self.town):
             say(f"  {line}")
@@ -330,13 +343,13 @@ def tries(api: str, *, town: bool) -> list[str]:
     if town:
         return [
             f"curl -s '{api}/v1/feed/{FIRST_PERSON}?n=3'",
-            f"""{post} '{{"type": "like", "user_id": "me", "note_id": "{FIRST_NOTE}"}}'; curl -s {api}/v1/users/me/interests""",
+            f"""{post} '{{"type": "like", "user_id": "me", "note_id": "{FIRST_NOTE}"}}'; sleep 0.5; curl -s {api}/v1/users/me/interests""",
             f"curl -s {api}/v1/notes/{FIRST_NOTE}",
         ]
     note = '{"note_id": "n1", "author_id": "ann", "title": "Soup", "tags": ["soup", "winter"], "channel": "food"}'
     return [
         f"curl -s {api}/v1/notes -H 'content-type: application/json' -d '{note}'",
-        f"""{post} '{{"type": "like", "user_id": "me", "note_id": "n1"}}'; curl -s {api}/v1/users/me/interests""",
+        f"""{post} '{{"type": "like", "user_id": "me", "note_id": "n1"}}'; sleep 0.5; curl -s {api}/v1/users/me/interests""",
         f"curl -s '{api}/v1/feed/you?n=3'; curl -s {api}/v1/notes/n1",
     ]
 
@@ -347,6 +360,8 @@ def api_port(asked: int | None) -> int:
         return free_port() if listening(PORT) else PORT
     if asked == 0:
         return free_port()
+    if not 0 < asked < 65_536:
+        raise Mistake(f"--port {asked}: wants 1 to 65535, or 0 for a free one")
     if listening(asked):
         raise Mistake(f"port {asked} is in use: --port 0 takes a free one")
     return asked
@@ -387,5 +402,5 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(data_dir: Path, port: int | None, *, town: bool) -> int:
-    return Up(data_dir, port, town=town).run()
+def run(data_dir: Path, port: int | None, *, town: bool, found: bool) -> int:
+    return Up(data_dir, port, town=town, found=found).run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,15 @@ NOWHERE = {"UPWELL_KAFKA": "127.0.0.1:1", "UPWELL_REDIS": "redis://:s3cret@127.0
         (["dead", "list"], NOWHERE, "does not answer"),
         (["feed", "u", "--api", "http://127.0.0.1:1"], NOWHERE, "is `upwell up` or `upwell api` running?"),
         (["feed", "u", "--surface", "moon"], NOWHERE, "unknown surface"),
+        (["pools", "--api", "nonsense"], NOWHERE, "unknown url type"),
+        (["up", "--port", "99999"], {}, "1 to 65535"),
+        (["up", "--data-dir", "/proc/upwell"], {}, "cannot be made"),
+        (["api", "--port", "99999"], NOWHERE, "cannot listen on 127.0.0.1:99999"),
+        (["api", "--host", "nowhere.invalid"], NOWHERE | {"UPWELL_API__KEYS": '["0123456789abcdef"]'}, "cannot listen on nowhere.invalid"),
+        (["dead", "list", "--since", "yesterday"], NOWHERE, "no time"),
+        (["rebuild", "intake"], NOWHERE, "keeps no state"),
+        (["eval", "/nowhere/events.jsonl"], NOWHERE, "/nowhere/events.jsonl"),
+        (["simulate", "--world", "/nowhere/world.json"], NOWHERE, "/nowhere/world.json"),
         (["doctor"], NOWHERE, "is it running?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -131,6 +141,17 @@ def test_a_ladder_that_is_none_stops_the_start(command: list[str], place: tuple[
     assert done.returncode == 1
     assert done.stderr.decode().startswith(f"upwell: setting {name}: ")
     assert len(done.stderr.decode().strip().splitlines()) == 1
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    """Of the API, of `upwell up`, and of a worker's metrics."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments in (["api", "--port", port], ["up", "--port", port], ["worker"]):
+            done = run(*arguments, cwd=tmp_path, **NOWHERE, UPWELL_ENGINE__METRICS_PORT=port)
+            assert done.returncode == 1
+            assert port in done.stderr.decode()
+            assert len(done.stderr.decode().strip().splitlines()) == 1, done.stderr.decode()
 
 
 def test_a_wrong_flag_exits_with_two() -> None:

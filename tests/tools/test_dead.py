@@ -23,11 +23,13 @@ def settings(broker: parts.EmbeddedBroker, prefix: str) -> Settings:
     return loaded
 
 
-def bury(settings: Settings, value: bytes, reason: str, offset: int, topic: str = "events", retried: bytes | None = None) -> None:
-    """Writes a dead letter as a stage does."""
+def bury(
+    settings: Settings, value: bytes, reason: str, offset: int, topic: str = "events", retried: bytes | None = None, of: bytes | None = b"u"
+) -> None:
+    """Writes a dead letter as a stage does; `of`: the record's key."""
     name = full(settings.kafka.prefix, topic)
     headers = (("retry", retried),) if retried else ()
-    key, body, told = letter(Record(topic, 1, offset, 5, b"u", value, headers), name, None, reason, f"why {offset}")
+    key, body, told = letter(Record(topic, 1, offset, 5, of, value, headers), name, None, reason, f"why {offset}")
     with broker.producer(settings.kafka) as producer:
         producer.send(full(settings.kafka.prefix, "dead"), key=key, value=body, headers=list(told)).get(timeout=10)
 
@@ -68,6 +70,14 @@ def test_a_retry_sends_each_public_letter_once(settings: Settings) -> None:
     again = dead.retry(settings, dead.Wanted("unknown_type"), dry_run=False)
     assert "sent 0 of 2" in again
     assert "it was retried, and refused again" in again
+
+
+def test_a_record_without_a_key_is_sent_again_without_one(settings: Settings) -> None:
+    """Public topics may be written with any key, or none."""
+    bury(settings, b'{"type": "lick"}', "unknown_type", 4, of=None)
+    assert "sent 1 of 1" in dead.retry(settings, dead.Wanted(), dry_run=False)
+    assert sent(settings) == [b'{"type": "lick"}']
+    assert "left 1: it was retried" in dead.retry(settings, dead.Wanted(), dry_run=False)
 
 
 def test_a_letter_that_was_written_twice_is_one(settings: Settings) -> None:
