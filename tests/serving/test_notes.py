@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from config import metrics
+from models.lists import HOUR
+from serving.ops.watch import Watch
 from tests.serving.system import System, event, note
 
 
@@ -40,3 +43,21 @@ def test_pools_add_up_over_partitions(system: System) -> None:
     assert [tier["tier"] for tier in tiers] == list(range(len(system.settings.pool.tiers)))
     assert tiers[0]["notes"] == 12
     assert tiers[0]["quota"] == system.settings.pool.tiers[0].quota
+
+
+def test_a_promise_that_is_overdue_is_in_the_answer_and_in_the_metric_of_the_alert(system: System) -> None:
+    """From `deliver_hours` on, hours before the window ends; what is shown then, is no longer overdue."""
+    system.publish(note("n1", "a1"), note("n2", "a2"))
+    base = system.settings.pool.tiers[0].quota
+    watch = Watch(system.service, "test")
+
+    def overdue() -> tuple[int, float]:
+        system.run(watch.read())
+        return system.get("/v1/pools")["tiers"][0]["owed"], metrics.POOL_SHORTFALL._value.get()
+
+    assert overdue() == (0, 0.0)
+    system.clock += int((system.settings.pool.deliver_hours + 0.1) * HOUR)
+    system.send(*(event("impression", f"u{i}", "n1") for i in range(30)))
+    assert overdue() == (2 * base - 30, 2.0 * base - 30.0)
+    system.send(*(event("impression", f"u{i}", "n1") for i in range(30, base)))
+    assert overdue() == (base, float(base))
