@@ -75,8 +75,7 @@ def simulate(
         raise Mistake("--seeds wants at least 1")
     names = SHOWN if policy is None else (policy,)
     made = made or configured()
-    known = usual.history(spec) if any(name in usual.RULES for name in names) else None
-    jobs = [(spec, seed, name, made, known) for name in names for seed in chosen]
+    jobs = [(spec, seed, name, made) for name in names for seed in chosen]
     if processes > 1 and len(jobs) > 1:
         with ProcessPoolExecutor(processes) as workers:
             reports = list(workers.map(one, jobs))
@@ -98,13 +97,13 @@ def lived(world_path: str | Path, seeds: int, notes: int, kill: int | None = Non
     ]
 
 
-def one(job: tuple[world.Spec, int, str, Rules, usual.Known | None]) -> dict[str, float]:
+def one(job: tuple[world.Spec, int, str, Rules]) -> dict[str, float]:
     """One policy, one seed."""
-    spec, seed, name, made, known = job
+    spec, seed, name, made = job
     run = world.World(spec, seed)
     if name == DRAWN:
         return Drawn(run, made, settings.load().feed, seed).run()
-    return usual.RULES[name](run, known) if known is not None and name in usual.RULES else Ladder(run, made).run()
+    return usual.RULES[name](run, usual.history(spec, seed)) if name in usual.RULES else Ladder(run, made).run()
 
 
 def summary(reports: Sequence[dict[str, float]]) -> dict[str, Any]:

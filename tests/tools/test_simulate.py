@@ -23,16 +23,16 @@ WORLDS = Path(simulate.__file__).parent / "worlds"
 SMALL = msgspec.structs.replace(read(WORLDS / "low.json"), notes=200, rounds=12, arrival_rounds=6, exposures_per_round=3_000)
 
 PUBLISHED = {
-    ("high", "raw CES, fixed bars, first come first served, base 200"): (0.258, 0.95, 0.22),
-    ("high", "raw CES, best first, base 100"): (0.300, 0.92, 0.20),
-    ("high", "empirical Bayes, best first, base 100"): (0.330, 0.88, 0.36),
-    ("high", "the same, audience-corrected"): (0.347, 0.74, 0.44),
-    ("low", "empirical Bayes, best first, base 100"): (0.083, 0.63, 0.37),
-    ("low", "the same, audience-corrected"): (0.096, 0.73, 0.35),
-    ("warm", "empirical Bayes, best first, base 100"): (0.336, 0.49, 0.25),
-    ("warm", "the same, audience-corrected"): (0.361, 0.74, 0.40),
+    ("high", "raw CES, fixed bars, first come first served, base 200"): (0.258, 15.7, 0.95, 0.013, 0.22),
+    ("high", "raw CES, best first, base 100"): (0.300, 6.7, 0.92, 0.039, 0.20),
+    ("high", "empirical Bayes, best first, base 100"): (0.330, 5.4, 0.88, 0.002, 0.36),
+    ("high", "the same, audience-corrected"): (0.347, 13.6, 0.74, 0.001, 0.44),
+    ("low", "empirical Bayes, best first, base 100"): (0.083, 5.4, 0.63, 0.008, 0.37),
+    ("low", "the same, audience-corrected"): (0.096, 10.4, 0.73, 0.009, 0.35),
+    ("warm", "empirical Bayes, best first, base 100"): (0.336, 71.0, 0.49, 0.025, 0.25),
+    ("warm", "the same, audience-corrected"): (0.361, 13.8, 0.74, 0.001, 0.40),
 }
-"""CES per exposure, top5_ever_500, precision_promoted of the reference runs, means of 10 seeds"""
+"""the first five of `FIGURES` of the reference runs, means of 10 seeds"""
 
 GOALS = {"high": (0.340, 5.0, 0.82, 0.50), "low": (0.095, 6.0, 0.70, 0.40), "warm": (0.350, 6.0, 0.78, 0.50)}
 SEEDS = 3
@@ -42,14 +42,13 @@ SLACK = 0.93
 
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: f"{case[0]}: {case[1]}")
 def test_the_usual_rules_reach_their_published_figures(case: tuple[str, str]) -> None:
-    """It is the same world: two means of ten seeds differ by no more than four of their standard errors."""
+    """It is the same world: two means of ten seeds differ by no more than three standard errors of such a difference."""
     spec = read(WORLDS / f"{case[0]}.json")
-    known = usual.history(spec)
-    reports = [usual.RULES[case[1]](World(spec, seed), known) for seed in range(10)]
-    for name, published in zip(("ces_per_exposure", "top5_ever_500", "precision_promoted"), PUBLISHED[case], strict=True):
-        found = np.array([report[name] for report in reports])
+    reports = [usual.RULES[case[1]](World(spec, seed), usual.history(spec, seed)) for seed in range(10)]
+    for name, published in zip(simulate.FIGURES, PUBLISHED[case], strict=False):
+        found = np.array([min(report[name], simulate.NEVER) for report in reports])
         error = float(found.std(ddof=1)) * np.sqrt(2 / 10)
-        assert abs(found.mean() - published) <= 4.0 * error + 0.005, name  # published figures are rounded
+        assert abs(found.mean() - published) <= 3.0 * error + 0.0005, name  # published figures are rounded
 
 
 @pytest.mark.parametrize("name", GOALS)
@@ -96,7 +95,7 @@ def test_the_policy_does_not_read_true_values(policy: str) -> None:
 def test_two_policies_meet_the_same_notes() -> None:
     """A world's notes hang on the seed alone."""
     one, two = World(SMALL, 4), World(SMALL, 4)
-    usual.ladder(one, usual.raw, usual.history(SMALL).bars, 100, True)
+    usual.ladder(one, usual.raw, usual.history(SMALL, 4).bars, 100, True)
     assert (one.value == two.value).all()
     assert (one.arrival == two.arrival).all()
     assert (World(SMALL, 5).value != two.value).any()

@@ -17,6 +17,8 @@ PACE = np.array([50.0, 150, 500, 2000, 8000])
 ENDS = np.array([500.0, 2000, 10_000, 50_000])
 """exposures in all at which a tier after the base is over"""
 QUANTILES = [0.8, 0.96, 0.992, 0.9984]
+HISTORIES = 1_000_000
+"""seeds of histories, apart from those of runs"""
 SHRUNK = 0.93
 """bars for shrunk scores, which never reach as high as raw ones"""
 
@@ -31,8 +33,9 @@ class Known(msgspec.Struct, frozen=True):
     bars: Array
 
 
-def history(spec: Spec) -> Known:
-    world = World(msgspec.structs.replace(spec, notes=20_000), 99)
+def history(spec: Spec, seed: int) -> Known:
+    """Each run has a history of its own: what 20,000 notes teach is a sample too, and bars lie between counts that are small and whole."""
+    world = World(msgspec.structs.replace(spec, notes=20_000), HISTORIES + seed)
     rates = world.click[:, None] * sigmoid(world.odds)
     mean, variance = rates.mean(0), rates.var(0)
     strength = mean * (1 - mean) / variance - 1
