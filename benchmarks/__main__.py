@@ -20,6 +20,7 @@ LIST = {
     "latency_kafka": ("From send to the changed answer, Apache Kafka", "latency", ["10000", "2000", "apache"]),
     "feed_http": ("The feed over HTTP, all sources and the learned ranker", "feed_http", ["--seconds", "6"]),
     "overload": ("Five times what one process carries", "overload", []),
+    "quota": ("Quotas, 300 feeds a second from two APIs, the worker killed", "quota", ["--kill", "40"]),
     "memory": ("Memory", "memory", []),
     "idle": ("Idle", "idle", []),
     "learner_fold": ("The learner stage", "learner_fold", []),

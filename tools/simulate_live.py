@@ -21,9 +21,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -49,7 +49,7 @@ PEOPLE = 20_000
 IDLE_S = 1.2
 """without a pool place, after which visitors wait for the state: longer than a process waits for the state to show what it gave"""
 READY_S = 90.0
-SETTLE_S = 60.0
+SETTLE_S = 180.0
 
 
 class Live:
@@ -235,8 +235,20 @@ def smaller(spec: Spec, notes: int) -> Spec:
     return msgspec.structs.replace(spec, notes=notes, exposures_per_round=max(1, spec.exposures_per_round * notes // spec.notes))
 
 
-def simulate(spec: Spec, seed: int, kill: int | None = None) -> dict[str, Any]:
-    """A system is started, the world lives in it, and it is stopped again. `kill`: the hour in which the worker is killed."""
+class Running(NamedTuple):
+    """A system that was started for a run."""
+
+    apis: list[str]
+    """addresses of two API processes over one store"""
+    environ: dict[str, str]
+    """settings by which it is reached"""
+    pid: int
+    """of `upwell up`, whose children the worker and the others are"""
+
+
+@contextlib.contextmanager
+def running(settings: dict[str, str]) -> Iterator[Running]:
+    """`upwell up` without the town and a second API, with these settings and no others; stopped in the end."""
     with tempfile.TemporaryDirectory(prefix="upwell-live-") as name:
         folder = Path(name)
         process = subprocess.Popen(
@@ -244,14 +256,14 @@ def simulate(spec: Spec, seed: int, kill: int | None = None) -> dict[str, Any]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env=clean(os.environ) | ENVIRON,
+            env=clean(os.environ) | settings,
             preexec_fn=die_with_parent(),
             start_new_session=True,
         )
         second: up.Child | None = None
         try:
             told = ready(process, folder / "up")
-            environ = up.environment(folder / "up", clean(os.environ)) | ENVIRON
+            environ = up.environment(folder / "up", clean(os.environ)) | settings
             port = free_port()
             second = up.Child("second", ["api", "--port", str(port)], environ, folder / "up")
             second.start()
@@ -261,11 +273,7 @@ def simulate(spec: Spec, seed: int, kill: int | None = None) -> dict[str, Any]:
                 if time.monotonic() > deadline or second.dead:
                     raise Mistake(f"the second API did not become ready: {second.last_words()}")
                 time.sleep(0.1)
-            begin = int(time.time() * 1000) - (spec.rounds + 24) * HOUR
-            live = Live(World(spec, seed), apis, load(environ=environ), begin // HOUR * HOUR)
-            asyncio.run(lived(live, process.pid, kill))
-            wrong = asyncio.run(live.counted())
-            return live.figures() | {"counters_wrong": wrong}
+            yield Running(apis, environ, process.pid)
         finally:
             if second is not None:
                 second.ask_to_stop()
@@ -275,6 +283,16 @@ def simulate(spec: Spec, seed: int, kill: int | None = None) -> dict[str, Any]:
                 process.wait(8)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def simulate(spec: Spec, seed: int, kill: int | None = None) -> dict[str, Any]:
+    """A system is started, the world lives in it, and it is stopped again. `kill`: the hour in which the worker is killed."""
+    with running(ENVIRON) as system:
+        begin = int(time.time() * 1000) - (spec.rounds + 24) * HOUR
+        live = Live(World(spec, seed), system.apis, load(environ=system.environ), begin // HOUR * HOUR)
+        asyncio.run(lived(live, system.pid, kill))
+        wrong = asyncio.run(live.counted())
+        return live.figures() | {"counters_wrong": wrong}
 
 
 async def lived(live: Live, parent: int, kill: int | None) -> None:
