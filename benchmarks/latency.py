@@ -108,7 +108,8 @@ def measure(count: int, rate: int, kafka: str) -> list[str]:
         load = rig.process("benchmarks.load", [rig.broker.address, str(rate), str(rig.partitions)])
         with api, load:
             wait_ready(port)
-            time.sleep(6)  # the load's events are made, and what its first users cost is over
+            load.wait_for("sending")
+            time.sleep(4)  # what its first users cost is over
             pids = {"worker": worker.pid, "API": api.pid, "broker": rig.broker.pid, "store": rig.store.pid, "load": load.pid}
             before, begun = {name: cpu(pid) for name, pid in pids.items()}, time.monotonic()
             took = asyncio.run(sample(rig, port, count))

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from benchmarks.rig import events
 
 STEP_S = 0.01
-MADE = 60_000
+MADE = 30_000
 """Different events; sent again and again. They carry neither id nor time: each is told apart by its place in the log."""
 
 
@@ -32,6 +32,8 @@ async def run(servers: str, rate: int, partitions: int) -> None:
     values, at, partition = made(), 0, 0
     producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=0)
     await producer.start()
+    sys.stdout.write("sending\n")
+    sys.stdout.flush()
     begun, sent = time.monotonic(), 0
     while True:
         due = int((time.monotonic() - begun) * rate) - sent
