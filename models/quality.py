@@ -227,6 +227,11 @@ class Recent(msgspec.Struct):
     def remember(self, evidence: Evidence, prior: PoolPrior) -> None:
         """The moments of one more base tier; old ones fade with the window."""
         keep, observed = 1.0 - 1.0 / prior.window, evidence.observed
+        if evidence.expected[0] > 0.0:
+            observed = (
+                max(observed),
+                *observed[1:],
+            )  # as `appeal` counts: an app may tell no clicks, and the scorer expects them all the same
         opened = thinned(evidence)
         self.exposures = keep * self.exposures + evidence.exposures
         self.observed = faded(self.observed, keep, observed)

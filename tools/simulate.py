@@ -92,7 +92,8 @@ def lived(world_path: str | Path, seeds: int, notes: int, kill: int | None = Non
     spec = read(world_path)
     small = simulate_live.smaller(spec, min(notes, spec.notes))
     return [
-        {"world": spec.name, "policy": "upwell, live", "seeds": 1, "seed": seed} | simulate_live.simulate(small, seed, kill)
+        {"world": spec.name, "policy": "upwell, live", "seeds": 1, "seed": seed}
+        | {name: min(value, NEVER) for name, value in simulate_live.simulate(small, seed, kill).items()}
         for seed in range(seeds)
     ]
 

@@ -159,6 +159,19 @@ def learned(rows: list[Evidence], prior: PoolPrior = RULES.prior) -> Recent:
     return recent
 
 
+def test_an_app_that_tells_no_clicks_has_the_bars_of_one_where_whoever_acts_has_clicked() -> None:
+    """The scorer expects clicks all the same; without them told, no bar may fall to where every note passes it."""
+    rows = [
+        msgspec.structs.replace(row, expected=(0.16 * row.exposures, *row.expected[1:])) for row in world(random.Random(5), 300, 0.55, 100)
+    ]
+    told = [msgspec.structs.replace(row, observed=(max(row.observed), *row.observed[1:])) for row in rows]
+    silent, other = pool.publish(learned(rows), RULES), pool.publish(learned(told), RULES)
+    assert silent.lift == other.lift
+    assert silent.cuts == other.cuts
+    average = sum(worth * rate for worth, rate in zip(RULES.worth, (0.0, 0.03, 0.015, 0.005, 0.004, 0.0025), strict=True))
+    assert all(cut > average for cut in silent.cuts[1:])
+
+
 def test_bars_rise_and_follow_the_competition() -> None:
     """When recent notes are better, the same quantile is a higher bar."""
     rows = world(random.Random(5), 300, 0.55)
