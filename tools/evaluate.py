@@ -32,7 +32,7 @@ from serving.feed import Feed, Pipeline
 from serving.model import Models
 from serving.slate import logged, shadow_of
 from serving.snapshot import Snapshot
-from serving.stages import Candidates, Page, Query
+from serving.stages import Page, Query
 from store.layout import notes_from
 from streams.local import Local
 from tools.mistake import Mistake
@@ -49,8 +49,8 @@ LIFE = 50
 PROGRESS_S = 0.5
 SHADOW = 200
 """Candidates of a slate that nobody saw."""
-LATE = 8
-"""Records of examples that the learner waits for, as in production it waits for its second to pass."""
+LATE = {"neighbours": 8, "learner": 8}
+"""Records that the slow stages wait for, as in production they wait for their second to pass."""
 
 
 class Line(NamedTuple):
@@ -128,7 +128,7 @@ class System:
 
     def __init__(self, settings: Settings, surface: str, pipelines: Any = None) -> None:
         self.settings, self.surface = settings, surface
-        self.local = Local(settings, late={"learner": LATE}, keep=False)
+        self.local = Local(settings, late=LATE, keep=False)
         self.clock = StreamClock(lambda: self.local.now / 1000.0, settings.engine.tick_lag_s)
         self.snapshot = Snapshot(self.local.store, settings, self.clock)
         self.pipelines = pipelines or build
@@ -157,9 +157,14 @@ class System:
             now = self.local.now
             self.local.append("by-user", logged(page, shadow_of(page, SHADOW), now, now), page.query.user_id.encode())
 
-    async def ask(self, user: str) -> Page:
-        """The first page of a feed, and everything it was chosen from. Seeded by how many were asked: every run is the same."""
+    async def ask(self, user: str, at: int) -> Page:
+        """The first page of a feed, and everything it was chosen from. Seeded by how many were asked: every run is the same.
+
+        `at` is when he asks, epoch ms: a stream that is live ticks, so that its clock shows that time, however few users there are.
+        """
         self.asked += 1
+        self.local.now = max(self.local.now, at)
+        self.clock.saw(self.local.now, self.local.now)
         request = f"eval-{self.asked}"
         query = Query(user, hash64(user), self.surface, HITS, request, hash64(request))
         answer = await self.feed.answer(query, self.pipeline)
@@ -176,8 +181,16 @@ class System:
         notes, _ = notes_from(await self.local.store.read(keys.note("note", [note])))
         if not notes.size:
             return float("nan")
-        one = Candidates(np.array([note], np.uint64), np.zeros(1, np.uint8), np.zeros(1, np.int64), np.zeros(1, np.bool_))
-        return float(self.pipeline.scorer.score(page.query, page.viewer, one, notes).predictions[0, LIKE])
+        # Among the candidates: what features tell of a note, they tell in comparison with those beside it.
+        at = int(np.searchsorted(page.candidates.hashes, np.uint64(note)))
+        beside = page.candidates._replace(
+            hashes=np.insert(page.candidates.hashes, at, np.uint64(note)),
+            sources=np.insert(page.candidates.sources, at, 0),
+            rank=np.insert(page.candidates.rank, at, 0),
+            inside=np.insert(page.candidates.inside, at, False),
+        )
+        records = np.concatenate([page.notes[:at], notes, page.notes[at:]])
+        return float(self.pipeline.scorer.score(page.query, page.viewer, beside, records).predictions[at, LIKE])
 
     def freeze(self) -> None:
         """From here on only intake and users fold: what is global stays as it is."""
@@ -265,7 +278,7 @@ class Run:
     async def test(self, one: Line, liked: bool, testing: bool) -> Test:
         system, note = self.system, hash64(one.note_id)
         begun = time.perf_counter()
-        page = await system.ask(one.user)
+        page = await system.ask(one.user, one.at)
         ms = (time.perf_counter() - begun) * 1000.0
         row, rank = standing(page, note)
         system.shadow(page)
@@ -402,7 +415,7 @@ async def grafted(system: System, user: str, old: Sequence[Line], new: Sequence[
             continue
         if i in due:
             await system.pump()
-            _, rank = standing(await system.ask(user), hash64(one.note_id))
+            _, rank = standing(await system.ask(user, begin + one.at - new[0].at), hash64(one.note_id))
             found.append((age, rank < HITS))
         system.append(moved(one, user, begin + one.at - new[0].at))
         if i in counted:

@@ -52,30 +52,46 @@ def without(source: str) -> Build:
     return made
 
 
-def weighed(**weights: float) -> Callable[[Settings], Settings]:
-    """Other weights of the prior scorer."""
+def prior(settings: Settings, model: Model | None = None, version: str = "") -> Mapping[str, Pipeline]:
+    """Every surface ranked by what is known before anything was learned."""
+    return build(settings)
 
-    def changed(settings: Settings) -> Settings:
-        feed = msgspec.structs.replace(settings.feed, prior={**settings.feed.prior, **weights})
-        return msgspec.structs.replace(settings, feed=feed)
 
-    return changed
+def feed(**rules: Any) -> Callable[[Settings], Settings]:
+    """Other rules of the feed."""
+    return lambda settings: msgspec.structs.replace(settings, feed=msgspec.structs.replace(settings.feed, **rules))
+
+
+def learner(**rules: Any) -> Callable[[Settings], Settings]:
+    """Other rules of the learner."""
+    return lambda settings: msgspec.structs.replace(settings, learner=msgspec.structs.replace(settings.learner, **rules))
+
+
+def indifferent(settings: Settings) -> Settings:
+    """Nothing that a user does moves his interest weights."""
+    interest = msgspec.structs.replace(settings.interest, short_rate=0.0, long_rate=0.0)
+    return msgspec.structs.replace(settings, interest=interest)
 
 
 def undecayed(settings: Settings) -> Settings:
-    """All of a user's engagements count alike: in interest weights and among recent notes."""
+    """All of a user's engagements count alike: in interest weights and in which neighbours become candidates."""
     interest = msgspec.structs.replace(settings.interest, short_keep=1.0, long_keep=1.0)
-    return msgspec.structs.replace(settings, interest=interest, feed=msgspec.structs.replace(settings.feed, behaviour_keep=1.0))
+    return feed(behaviour_keep=1.0)(msgspec.structs.replace(settings, interest=interest))
 
 
 VARIANTS = (
     Variant("everything"),
+    Variant("the prior instead of the ranker", pipelines=prior),
+    Variant("without what is learned of each note", learner(bias_rate=0.0, factor_rate=0.0)),
     *(Variant(f"without the source {name}", pipelines=without(name)) for name in ("interest", "channel", "behaviour", "pool", "hot")),
-    Variant("without the feature beside", weighed(beside=0.0)),
-    Variant("without interest weights in the score", weighed(tags=0.0, author=0.0, channel=0.0)),
-    Variant("without popularity in the score", weighed(popularity=0.0, trend=0.0)),
+    Variant("without interest weights", indifferent),
     Variant("without decay", undecayed),
+    Variant("without diversity", feed(spread=0.0, tag_share=1.0)),
+    Variant("without chances", feed(explore_share=0.0)),
+    Variant("without places for pool notes", feed(pool_share=0.0)),
 )
+"""What nobody in the films does (follow, have friends, be somewhere) has no row: switching it off changes nothing there."""
+PLACES = (Variant("everything"), Variant("the prior instead of the ranker", pipelines=prior))
 
 
 def row(name: str, found: Mapping[str, Any]) -> str:
@@ -118,8 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tables = table("Films: the feed", rows)
         if not chosen.only:
             places = checkins.write(Path(folder), checkins.fetch(CACHE))
-            found, _ = evaluate(settings, places, chosen.warmup, "nearby", limit=chosen.lines)
-            tables += table("Check-ins: nearby, first visits", [row("everything", found)])
+            rows = []
+            for variant in PLACES:
+                found, _ = evaluate(
+                    variant.change(settings), places, chosen.warmup, "nearby", limit=chosen.lines, pipelines=variant.pipelines
+                )
+                rows.append(row(variant.name, found))
+                print(rows[-1], flush=True)
+            tables += table("Check-ins: nearby, first visits", rows)
     part = f"The first {chosen.lines:,} lines of each log" if chosen.lines else "All lines of each log"
     tables = [f"{part}, of which {chosen.warmup:,} engagements only train.", "", *tables]
     text = "\n".join(tables)

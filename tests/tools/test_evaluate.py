@@ -13,6 +13,7 @@ import pytest
 from config.events import ACTIONS
 from config.keys import hash64
 from config.settings import load
+from models.ranker import Context
 from store.layout import notes_from
 from tools import evaluate
 from tools.evaluate import Run, System, auc, engagements, figures, lines, lives, logloss
@@ -105,6 +106,41 @@ def test_the_future_is_not_known(tmp_path: Path) -> None:
     _, whole = ran([written(tmp_path, *rows)], 10)
     _, cut = ran([written(tmp_path, *rows[:-30])], 10)
     assert [t[:6] for t in cut.tests] == [t[:6] for t in whole.tests[: len(cut.tests)]]
+
+
+def test_a_feed_is_asked_in_its_own_time(tmp_path: Path) -> None:
+    """However long nobody did anything: what is known of the asker then is the gap since his last event, as in a stream that ticks."""
+    rows = [note("late"), *chain(2, 4), event("like", "u0", "late", 7 * 3600)]
+    gaps: list[int] = []
+
+    class Watched(System):
+        async def ask(self, user: str, at: int) -> Any:
+            page = await super().ask(user, at)
+            if page.scored is not None and page.scored.context:
+                gaps.append(Context.decode(page.scored.context).gap)
+            return page
+
+    asyncio.run(Run(Watched(SETTINGS, "feed"), 0).over(lines([written(tmp_path, *rows)])))
+    assert gaps[-1] == (7 * 3600 - 13) * 1000
+
+
+def test_what_is_expected_of_a_note_that_is_no_candidate(tmp_path: Path) -> None:
+    """It is told beside the candidates; of a candidate it is what stands on the page, either way the same."""
+    log = lines([written(tmp_path, *chain(20, 12))])
+    system = System(SETTINGS, "feed")
+
+    async def both() -> tuple[float, float, float]:
+        await Run(system, len(log)).over(log)
+        page = await system.ask("somebody", START + 10_000_000)
+        at = 3
+        note_hash = int(page.candidates.hashes[at])
+        fewer = page._replace(candidates=page.candidates.take(np.delete(np.arange(page.notes.size), at)), notes=np.delete(page.notes, at))
+        nan = await system.expected(page, hash64("nobody published this"), -1)
+        return await system.expected(page, note_hash, at), await system.expected(fewer, note_hash, -1), nan
+
+    inside, beside, nan = asyncio.run(both())
+    assert inside == pytest.approx(beside, rel=1e-6)
+    assert np.isnan(nan)
 
 
 def test_a_shift_grafts_one_life_onto_another(tmp_path: Path) -> None:
