@@ -114,7 +114,7 @@ class Test(NamedTuple):
     gap: int
     """ms since the user's last event, -1 without one"""
     rank: float
-    """of the note among all candidates, from 0; inf where it was none of them"""
+    """of the note among all candidates, from 0; inf where it was none of them, or nobody had engaged with it"""
     served: bool
     """among the ten that the feed would show"""
     like: float
@@ -240,6 +240,8 @@ class Run:
         self.tests: list[Test] = []
         self.known: set[str] = set()
         self.shown: set[int] = set()
+        self.taken: set[str] = set()
+        """notes that somebody engaged with"""
         self.history: defaultdict[str, int] = defaultdict(int)
         self.last: dict[str, int] = {}
         self.events = 0
@@ -267,6 +269,7 @@ class Run:
             self.events += 1
             self.last[one.user] = one.at
             if i in counted:
+                self.taken.add(one.note_id)
                 self.history[one.user] += 1
                 done += 1
             if self.progress is not None and time.perf_counter() - shown_at > PROGRESS_S:
@@ -281,11 +284,16 @@ class Run:
         page = await system.ask(one.user, one.at)
         ms = (time.perf_counter() - begun) * 1000.0
         row, rank = standing(page, note)
-        system.shadow(page)
+        # A log knows a note from its first event on. One published for that event would be told by its age: it is a miss, and teaches nothing.
+        known = one.note_id in self.taken
+        if known:
+            system.shadow(page)
+        else:
+            rank = float("inf")
         if page.scored is not None and testing:
             best = np.argsort(-page.scored.score, kind="stable")[:HITS]
             self.shown.update(page.candidates.hashes[best].tolist())
-        served = any(int(page.candidates.hashes[placed.row]) == note for placed in page.placed)
+        served = known and any(int(page.candidates.hashes[placed.row]) == note for placed in page.placed)
         like = await system.expected(page, note, row)
         gap = one.at - self.last[one.user] if one.user in self.last else -1
         return Test(one.at, self.history[one.user], gap, rank, served, like, liked, ms)
@@ -388,7 +396,7 @@ async def shifted(system: System, log: Sequence[Line], users: int, seed: int, pr
     for number, (old, new) in enumerate(
         zip(chosen, [one for pair in zip(chosen[1::2], chosen[::2], strict=True) for one in pair], strict=True)
     ):
-        hits += await grafted(system, f"graft-{number}", old.events, new.events)
+        hits += await grafted(system, f"graft-{number}", old.events, new.events, others.taken)
         if progress is not None:
             progress(number, len(chosen), [])
     found: dict[str, float | None] = {}
@@ -398,8 +406,11 @@ async def shifted(system: System, log: Sequence[Line], users: int, seed: int, pr
     return found
 
 
-async def grafted(system: System, user: str, old: Sequence[Line], new: Sequence[Line]) -> list[tuple[int, bool]]:
-    """(engagements since the graft, hit) of one user who lives one life after the other, in the stream's own time."""
+async def grafted(system: System, user: str, old: Sequence[Line], new: Sequence[Line], taken: set[str]) -> list[tuple[int, bool]]:
+    """(engagements since the graft, hit) of one user who lives one life after the other, in the stream's own time.
+
+    `taken` are the notes that the others engaged with: any other is a miss.
+    """
     begin = system.local.now + 1000
     seen = set()
     for one in old:
@@ -416,7 +427,7 @@ async def grafted(system: System, user: str, old: Sequence[Line], new: Sequence[
         if i in due:
             await system.pump()
             _, rank = standing(await system.ask(user, begin + one.at - new[0].at), hash64(one.note_id))
-            found.append((age, rank < HITS))
+            found.append((age, one.note_id in taken and rank < HITS))
         system.append(moved(one, user, begin + one.at - new[0].at))
         if i in counted:
             age += 1

@@ -91,6 +91,19 @@ def test_a_note_never_seen_is_a_miss(tmp_path: Path) -> None:
     assert run.tests[0].rank == float("inf")
 
 
+def test_a_note_published_for_its_first_event_is_a_miss_and_teaches_nothing(tmp_path: Path) -> None:
+    """Catalogues made from logs publish a note just before somebody takes it: its age would give it away."""
+    rows = chain(4, 8)
+    for i in range(30):
+        rows += [note(f"fresh{i}", 1000 + i), event("like", f"u{i % 4}", f"fresh{i}", 1001 + i)]
+    found, run = ran([written(tmp_path, *rows)], 32)
+    assert (found["tested"], found["hr_at_10"], found["hr_at_10_served"]) == (30, 0.0, 0.0)
+    slot = run.system.local.manifest.at("learner", 0)
+    learned = run.system.local.stages["learner"].families["model"]
+    values = [run.system.local.store.values.get(slot.key(part)) for part in learned.parts]  # type: ignore[attr-defined]
+    assert learned.load(b"", values).model.ranker.steps <= 3 * 8
+
+
 def test_two_runs_are_the_same(tmp_path: Path) -> None:
     """Seeds come from how many were asked: nothing is left to chance."""
     file = written(tmp_path, *chain(6, 15))
