@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.serving.system import System, event
+from config.settings import load
+from tests.serving.system import System, event, note
 
 
 def test_interests_say_what_moved_them(town: System) -> None:
@@ -27,6 +28,17 @@ def test_without_personalisation_no_place_is_remembered(town: System) -> None:
         if not on:
             town.send(event("locate", "u1", lat=1.0, lon=1.0))
     assert town.request("GET", "/v1/feed/u1/nearby").json()["code"] == "location_required"
+
+
+def test_interests_stay_bounded_whatever_notes_are_tagged(system: System) -> None:
+    """A note of a thousand tags is refused; hundreds of tags over many notes leave the strongest, and the feed goes on."""
+    refused = system.request("POST", "/v1/notes", json=note("too-many", "a", [f"t{i}" for i in range(1_000)]))
+    assert (refused.status_code, refused.json()["rejected"][0]["code"]) == (422, "bad_field")
+    system.publish(*(note(f"n{i}", f"a{i}", [f"t{i}-{tag}" for tag in range(64)]) for i in range(30)))
+    system.send(*(event("like", "u1", f"n{i}") for i in range(25)))
+    tags = [one for one in system.get("/v1/users/u1/interests")["interests"] if one["kind"] == "tag"]
+    assert 0 < len(tags) <= load(environ={}).interest.tags
+    assert set(system.ids("u1")) == {f"n{i}" for i in range(25, 30)}
 
 
 def test_one_interest_can_be_forgotten(town: System) -> None:
