@@ -74,6 +74,7 @@ class Engine(Section, frozen=True):
     poison_after: int
     tick_lag_s: float
     stall_s: int
+    start_patience_s: float
     metrics_port: int
     metrics_host: str
 

@@ -53,8 +53,6 @@ from streams.transport import Assigned, BrokerAway, Busy, Frame, FrameConsumerTh
 
 log = structlog.get_logger("upwell.worker")
 
-BROKER_PATIENCE_S = 30.0
-"""How long a starting worker waits for a broker that does not answer."""
 ASK_AFTER = 5
 """Seconds that something stands before it is asked whether what it waits for is away."""
 
@@ -450,7 +448,7 @@ class Worker:
 
     async def start(self) -> None:
         settings = self.settings
-        give_up = time.monotonic() + BROKER_PATIENCE_S
+        give_up = time.monotonic() + settings.engine.start_patience_s
         while True:
             try:
                 self.manifest = await found(self.store, self.logs, settings.kafka.prefix)
@@ -464,7 +462,7 @@ class Worker:
                     raise
                 log.warning("broker away", error=str(error))
                 await asyncio.sleep(1.0)
-        self.producer = await self.connected(time.monotonic() + BROKER_PATIENCE_S)
+        self.producer = await self.connected(time.monotonic() + settings.engine.start_patience_s)
         self.apps = [StageApp(self, make(name, settings)) for name in self.names]
         for stage_app in self.apps:
             stage_app.app.finalize()
