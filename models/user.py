@@ -27,7 +27,7 @@ from config.events import ACTIONS
 from models.slate import Open, Standing
 from models.weights import Table
 
-VERSION = 1
+VERSION = 2
 
 SEEN, LEDGERS = 4, 4
 """Chunks of the two large rings. A cold user costs a read of every part: few and small enough to rewrite."""
