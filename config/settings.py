@@ -45,6 +45,7 @@ class Kafka(Section, frozen=True):
     session_timeout_s: float
     heartbeat_s: float
     rebalance_timeout_s: float
+    request_timeout_s: float
 
 
 class Redis(Section, frozen=True):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from time import monotonic
 from typing import Literal
 
@@ -21,7 +22,7 @@ from config.topics import STAGES, full
 from serving.clock import StreamClock, partition_state
 from serving.keys import Keys
 from store.base import Store
-from store.layout import checkpoint_from
+from store.layout import PartitionState, checkpoint_from
 
 
 class Place(msgspec.Struct, array_like=True, frozen=True):
@@ -43,6 +44,13 @@ class BadPosition(ValueError):
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Place]).decode
 MOST = 500
+OFFSET = attrgetter("offset")
+WHOLE = 1 << 62
+"""As an index: behind every step of a record."""
+
+Log = tuple[str, int]
+"""Short topic name and partition."""
+Step = tuple[int, int, int]
 
 
 def position_text(places: Iterable[Place]) -> str:
@@ -71,7 +79,8 @@ class Waiter:
 
     What a stage has applied of another log stands in its marks: names of sources and the end of the last range applied. What it has
     applied of its own log is its checkpoint. An event reaches notes by way of users: first its user's partition must have it, and then the
-    note's partition all that the user's had told up to there.
+    note's partition the last that the user's had told it by then. (Not all that it had told anybody: of that the note's partition hears
+    nothing, and would be waited for in vain.)
     """
 
     def __init__(self, store: Store, clock: StreamClock, rules: Feed, prefix: str) -> None:
@@ -83,38 +92,42 @@ class Waiter:
         manifest = keys.manifest
         until = monotonic() + self.longest
         own = digest % manifest.count(stage)
-        direct = [p for p in places if p.stage == stage and p.partition == own]
+        direct = {
+            (p.topic, p.log_partition): (p.offset, WHOLE, 0) for p in sorted(places, key=OFFSET) if p.stage == stage and p.partition == own
+        }
         if direct and await self.applied(manifest.at(stage, own), stage, direct, until) is None:
             return False
         if stage != "notes":
             return True
-        by_partition: dict[int, list[Place]] = {}
-        for place in places:
+        by_partition: dict[int, dict[Log, Step]] = {}
+        for place in sorted(places, key=OFFSET):
             if place.stage == "users" and place.partition < manifest.count("users"):
-                by_partition.setdefault(place.partition, []).append(place)
-        onward = []
+                by_partition.setdefault(place.partition, {})[place.topic, place.log_partition] = (place.offset, WHOLE, 0)
+        onward: dict[Log, Step] = {}
         for partition, theirs in sorted(by_partition.items()):
-            told = await self.applied(manifest.at("users", partition), "users", theirs, until)
-            if told is None:
+            state = await self.applied(manifest.at("users", partition), "users", theirs, until)
+            if state is None:
                 return False
-            onward.append(Place("notes", own, "by-user", partition, told - 1))
+            if own in state.told:
+                onward["by-user", partition] = state.told[own]
         return not onward or await self.applied(manifest.at("notes", own), "notes", onward, until) is not None
 
-    async def applied(self, slot: Slot, stage: str, places: Sequence[Place], until: float) -> int | None:
-        """The offset of the partition's checkpoint once it has applied all places; None when the time was over before."""
+    async def applied(self, slot: Slot, stage: str, steps: Mapping[Log, Step], until: float) -> PartitionState | None:
+        """The partition's state once it has applied these steps and all before them; None when the time was over before."""
         own_topic = STAGES[stage][0]
-        suffixes = {f"/{full(self.prefix, p.topic)}/{p.log_partition}": p.offset for p in sorted(places, key=lambda p: p.offset)}
-        own = suffixes.pop(f"/{full(self.prefix, own_topic)}/{slot.partition}", -1)
+        ends = {f"/{full(self.prefix, topic)}/{partition}": step for (topic, partition), step in steps.items()}
+        own = ends.pop(f"/{full(self.prefix, own_topic)}/{slot.partition}", None)
         while True:
             value, checkpoint = await self.store.read([slot.ledger, slot.checkpoint])
             state = partition_state(value)
             if state is not None and checkpoint is not None:
                 self.clock.saw(state.clock, state.appended)
-                at = checkpoint_from(checkpoint)[1][0]
-                # A mark is the end of a range: (offset + 1, 0, 0) once the whole record is applied.
+                # A mark is the end of a range, as a checkpoint is: (offset + 1, 0, 0) once the whole record is applied.
                 marks = state.marks.items()
-                if at > own and all(any(n.endswith(s) and mark[0] > offset for n, mark in marks) for s, offset in suffixes.items()):
-                    return at
+                if (own is None or checkpoint_from(checkpoint)[1] > own) and all(
+                    any(name.endswith(end) and mark > step for name, mark in marks) for end, step in ends.items()
+                ):
+                    return state
             if monotonic() >= until:
                 return None
             await asyncio.sleep(self.every)

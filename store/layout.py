@@ -112,6 +112,8 @@ class PartitionState(msgspec.Struct, array_like=True):
     """hash of the settings that shaped the fold"""
     probed: int = 0
     """sending time of the newest probe applied, epoch ms"""
+    told: dict[int, tuple[int, int, int]] = {}
+    """partition of the log that this stage's readers follow -> the last step of our own log that told it anything"""
 
 
 encode_partition = msgspec.msgpack.Encoder().encode

@@ -44,7 +44,7 @@ from store.layout import checkpoint_bytes
 from store.manifest import Manifest, ManifestError
 from store.open import open_store
 from streams import fold
-from streams.logs import BrokerError, Logs, TopicsMissing
+from streams.logs import BrokerError, Logs, LogsAside, TopicsMissing
 from streams.owner import QUEUE, Owner, SendError, Stop
 from streams.presence import Presence
 from streams.stage import Stage
@@ -83,22 +83,22 @@ def outputs(stages: Iterable[str]) -> set[str]:
     return {topic for stage in stages for topic in STAGES[stage] if stage != "intake"}
 
 
-async def found(store: Store, logs: Logs, prefix: str) -> Manifest:
+async def found(store: Store, logs: LogsAside, prefix: str) -> Manifest:
     """The manifest; a new system gets one, and a first checkpoint for every partition of every stage.
 
     With output in the internal logs and no manifest, the store's state is lost: `Stop`.
     """
-    topics = await asyncio.to_thread(logs.all)
+    topics = await logs.ask(Logs.all)
     standing = await manifests.load(store, prefix)
     if standing is None:
-        ends = await asyncio.to_thread(logs.ends, sorted(outputs(STAGES)))
+        ends = await logs.ask(lambda logs: logs.ends(sorted(outputs(STAGES))))
         written = sorted({full(prefix, topic) for (topic, _), (first, end) in ends.items() if end > first})
         if written:
             raise Stop(
                 f"the store knows no system {prefix!r}, but {', '.join(written)} hold its records: the state is lost. "
                 "Run `upwell rebuild`, or give the store its data back, or use a new prefix (UPWELL_KAFKA__PREFIX)."
             )
-        begins = await asyncio.to_thread(logs.ends, ["events", "notes"])
+        begins = await logs.ask(lambda logs: logs.ends(["events", "notes"]))
         new = Manifest.new(prefix, {name: count for name, (_, count) in topics.items()})
         for stage, inputs in STAGES.items():
             for topic in inputs:
@@ -136,6 +136,8 @@ class StageApp:
         self.tasks: dict[TP, asyncio.Task[None]] = {}
         self.member = False
         """of its group, with heartbeats, when last asked"""
+        self.answered = False
+        """the broker told this consumer where its logs end, when last asked"""
         kafka, prefix = settings.kafka, settings.kafka.prefix
         self.topics = {full(prefix, name): name for name in stage.topics}
         self.app = app = FrameApp(
@@ -153,6 +155,8 @@ class StageApp:
             broker_session_timeout=kafka.session_timeout_s,
             broker_heartbeat_interval=kafka.heartbeat_s,
             broker_rebalance_timeout=kafka.rebalance_timeout_s,
+            # A join is answered when the rebalance is over. Faust's 90 s are as long as a connection that died without a word would stand.
+            broker_request_timeout=max(kafka.request_timeout_s, 2.0 * kafka.rebalance_timeout_s, kafka.session_timeout_s),
             broker_commit_interval=3600.0,
             # A position outside the log is for `Owner.begin` to judge; the client must not jump.
             consumer_auto_offset_reset="none",
@@ -195,6 +199,11 @@ class StageApp:
         """After an assignment: an owner at work for each partition, which begins by standing where the store stands."""
         metrics.REBALANCES.inc()
         self.drop(list(self.tasks))
+        log.info(
+            "assigned",
+            stage=self.stage.name,
+            partitions=sorted(f"{self.topics[tp.topic]}/{tp.partition}" for tp in tps if tp.topic in self.topics),
+        )
         engine = self.worker.settings.engine
         mine = sorted(tp for tp in tps if tp.topic in self.topics)
         for tp in mine:
@@ -263,7 +272,9 @@ class StageApp:
         """What moves as long as all is well, by partition, and of the group under the stage's name; None: nothing to do."""
         marks: dict[TP | str, object] = {tp: owner.part.checkpoint if owner.behind else None for tp, owner in self.owners.items()}
         ours = {tp for tp in self.thread.assignment() if tp.topic in self.topics}
-        settled = self.member and ours == set(self.tasks) and all(tp in self.owners and self.owners[tp].stands for tp in ours)
+        settled = (
+            self.member and self.answered and ours == set(self.tasks) and all(tp in self.owners and self.owners[tp].stands for tp in ours)
+        )
         marks[self.stage.name] = None if settled else "not settled"
         return marks
 
@@ -274,7 +285,7 @@ class StageApp:
             return f"{what.topic}/{what.partition} stands at {owner.applied} of {owner.highwater}"
         return (
             f"group {group(self.worker.settings.kafka.prefix, self.stage.name)}: "
-            f"{'a member' if self.member else 'no member'}, assigned {sorted(tp.partition for tp in self.thread.assignment())}, "
+            f"{'a member' if self.member else 'no member'}, {'answered' if self.answered else 'not answered'} by the broker, assigned {sorted(tp.partition for tp in self.thread.assignment())}, "
             f"at work on {sorted(tp.partition for tp, owner in self.owners.items() if owner.stands)}"
         )
 
@@ -333,7 +344,7 @@ class PartitionReader:
     async def holds(self, offset: int) -> bool:
         while True:
             try:
-                return await asyncio.to_thread(self.stage_app.worker.logs.holds, self.topic, self.tp.partition, offset)
+                return await self.stage_app.worker.logs.ask(lambda logs: logs.holds(self.topic, self.tp.partition, offset))
             except BrokerError as error:
                 await self.broker_away(error)
 
@@ -378,8 +389,8 @@ class Worker:
     def __init__(self, settings: Settings, stages: Sequence[str]) -> None:
         self.settings, self.names = settings, stages
         self.store = open_store(settings)
-        self.logs = Logs(settings.kafka)
-        self.logs_lock = asyncio.Lock()
+        self.logs = LogsAside(settings.kafka)
+        self.known_lock = asyncio.Lock()
         self.known: tuple[float, dict[str, tuple[str, int]]] = (0.0, {})
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.apps: list[StageApp] = []
@@ -426,10 +437,10 @@ class Worker:
 
     async def identity(self, topic: str) -> str:
         """Of the log as it is now (asked at most every two seconds); waits for a broker that is away."""
-        async with self.logs_lock:
+        async with self.known_lock:
             while time.monotonic() - self.known[0] > 2.0:
                 try:
-                    self.known = (time.monotonic(), await asyncio.to_thread(self.logs.all))
+                    self.known = (time.monotonic(), await self.logs.ask(Logs.all))
                 except TopicsMissing:
                     raise
                 except BrokerError as error:
@@ -478,7 +489,7 @@ class Worker:
                 acks="all",
                 linger_ms=0,
                 max_request_size=2_000_000,
-                request_timeout_ms=20_000,
+                request_timeout_ms=int(kafka.request_timeout_s * 1000),
                 **client_security(kafka),
             )
             try:
@@ -514,8 +525,12 @@ class Worker:
                 owners = dict(stage_app.owners)
                 try:
                     ends = await stage_app.thread.ends(owners) if owners else {}
-                except BrokerAway:
+                except BrokerAway as error:
+                    if stage_app.answered:
+                        log.warning("ends not told", stage=stage_app.stage.name, error=str(error))
+                    stage_app.answered = False
                     continue
+                stage_app.answered = True
                 for tp, end in ends.items():
                     owners[tp].ends_at(end)
 
@@ -532,6 +547,8 @@ class Worker:
                 except GroupLost as error:
                     self.fatal(str(error))
                     return
+                except BrokerAway:
+                    stage_app.member = False
                 marks |= {(number, what): mark for what, mark in stage_app.marks().items()}
             standing.look(marks)
             stood = standing.stood(ASK_AFTER)
@@ -555,8 +572,7 @@ class Worker:
         ]
         try:
             await self.store.read([slot.checkpoint for slot in slots])
-            async with self.logs_lock:
-                await asyncio.to_thread(self.logs.ends, TOPICS)
+            await self.logs.ask(lambda logs: logs.ends(TOPICS))
         except (StoreError, BrokerError):
             return True
         return False

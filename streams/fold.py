@@ -222,6 +222,14 @@ class Collector:
     def count(self, type: str, outcome: str) -> None:
         self.counts[type, outcome] += 1
 
+    def last_told(self, topic: str, base: int) -> dict[int, tuple[int, int, int]]:
+        """Partition of `topic` -> the last step of the piece that told it anything."""
+        last = {}
+        for bucket in self.buckets.get(topic, ()):
+            if bucket is not None and (signals := bucket.signals or (bucket.ready[-1][3] if bucket.ready else [])):
+                last[bucket.partition] = (base + signals[-1].o, signals[-1].i, signals[-1].s)
+        return last
+
     def packed(self, source: Source, base: int, end: Position, appended: int) -> list[Outgoing]:
         """All records of the piece, whole."""
         out = self.public
@@ -734,6 +742,8 @@ class Partition:
                 for part, value in families[self.stage.shared].dump(b"", self.shared).items():
                     values[parts[part]] = value
             appended = min(self.folded, default=0)
+            if self.stage.followed is not None:
+                self.state.told = dict(sorted((self.state.told | self.out.last_told(self.stage.followed, self.base)).items()))
             records = self.out.packed(self.source, self.base, end, appended)
         except Exception as error:
             raise FoldError(self.piece_first, error) from error

@@ -68,6 +68,7 @@ class Intake:
     topics: ClassVar[tuple[str, ...]] = ("events", "notes")
     families: Mapping[str, Family] = {}
     shared: ClassVar[str | None] = None
+    followed: ClassVar[str | None] = None
     timed: ClassVar[bool] = False
     wants_facts: ClassVar[bool] = True
 

@@ -80,6 +80,7 @@ class Learner:
     name: ClassVar[str] = "learner"
     topics: ClassVar[tuple[str, ...]] = ("examples",)
     shared: ClassVar[str | None] = FAMILY
+    followed: ClassVar[str | None] = None
     timed: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:

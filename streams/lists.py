@@ -111,6 +111,7 @@ class Lists:
     name: ClassVar[str] = "lists"
     topics: ClassVar[tuple[str, ...]] = ("by-list",)
     shared: ClassVar[str | None] = None
+    followed: ClassVar[str | None] = None
     timed: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -12,6 +14,11 @@ from config.settings import Kafka
 from config.topics import TOPICS, full
 
 NO_ID = "00000000-0000-0000-0000-000000000000"
+
+ANSWER_S = 10.0
+"""What an answer may take. The client blocks its thread for as long as it waits, and has no limit of its own over all of it."""
+
+Answer = TypeVar("Answer")
 
 
 class BrokerError(Exception):
@@ -121,3 +128,28 @@ class Logs:
                 self.admin.close()
             finally:
                 self.admin = None
+
+
+class LogsAside:
+    """`Logs` on a thread of its own, each question with a time limit: one that is never answered is left behind with its thread and
+    connection, and holds up nobody who asks after it."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.kafka = kafka
+        self.lock = asyncio.Lock()
+        self.thread: ThreadPoolExecutor | None = None
+        self.logs: Logs
+
+    async def ask(self, question: Callable[[Logs], Answer], patience_s: float = ANSWER_S) -> Answer:
+        """One at a time. Raises `BrokerError`."""
+        async with self.lock:
+            if self.thread is None:
+                self.logs, self.thread = Logs(self.kafka), ThreadPoolExecutor(1, "logs")
+            answer = asyncio.get_running_loop().run_in_executor(self.thread, question, self.logs)
+            try:
+                async with asyncio.timeout(patience_s):
+                    return await answer
+            except TimeoutError:
+                self.thread.shutdown(wait=False)
+                self.thread = None
+                raise BrokerError(f"Kafka at {self.kafka.servers} did not answer within {patience_s:g} s") from None

@@ -51,6 +51,7 @@ class Neighbours:
     name: ClassVar[str] = "neighbours"
     topics: ClassVar[tuple[str, ...]] = ("by-pair",)
     shared: ClassVar[str | None] = None
+    followed: ClassVar[str | None] = None
     timed: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:

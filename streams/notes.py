@@ -297,6 +297,7 @@ class Notes:
     name: ClassVar[str] = "notes"
     topics: ClassVar[tuple[str, ...]] = ("by-note",)
     shared: ClassVar[str | None] = "bars"
+    followed: ClassVar[str | None] = None
     timed: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:

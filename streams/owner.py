@@ -210,6 +210,7 @@ class Owner:
             epoch = await self.reader.seek(offset)
             if epoch is not None:
                 self.epoch, self.still, self.stands = epoch, False, True
+                log.debug("reads on", stage=self.stage, partition=self.part.partition, offset=offset)
                 return
             # In the middle of a rebalance nothing is ours: what comes of it either lets this owner go on or cancels it.
             await asyncio.sleep(SEEK_AGAIN_S)

@@ -122,6 +122,8 @@ class Stage(Protocol):
     """the family of the one partition-wide object (key b""), loaded at assignment and handed to folds as `part.shared`"""
     timed: ClassVar[bool]
     """keeps a clock (all but intake, whose reading times no replay could repeat)"""
+    followed: ClassVar[str | None]
+    """the topic whose reader waits for what this stage has told it: the last step that told each of its partitions anything is kept"""
     settings_hash: str
     """of the settings that shape the fold"""
 

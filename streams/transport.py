@@ -226,8 +226,8 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
             log.debug("offsets not committed", error=str(error))
 
     async def check(self) -> bool:
-        """`take_errors`, on the consumer's loop; asked once a second."""
-        return await self.ask(take_errors(self._ensure_consumer()), None)
+        """`take_errors`, on the consumer's loop; asked once a second. Raises `BrokerAway` when that loop stands."""
+        return await self.ask(take_errors(self._ensure_consumer()))
 
     def highwater(self, tp: TP) -> int:
         """0: not known, or the partition has just gone elsewhere; the client asserts that it has not."""

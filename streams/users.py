@@ -125,6 +125,7 @@ class Users:
     name: ClassVar[str] = "users"
     topics: ClassVar[tuple[str, ...]] = ("by-user",)
     shared: ClassVar[str | None] = None
+    followed: ClassVar[str | None] = "by-note"
     timed: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:

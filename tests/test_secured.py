@@ -95,6 +95,7 @@ class System:
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self.port = free_port()
         self.environ = {**os.environ, "UPWELL_KAFKA__PARTITIONS": "2", "UPWELL_FEED__AFTER_MS": "10000", **environ}
+        folder.mkdir(exist_ok=True)
         self.log = folder / "processes.log"
         self.running: list[subprocess.Popen[bytes]] = []
         self.http = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=30)
@@ -110,9 +111,25 @@ class System:
 
     def close(self) -> None:
         self.http.close()
-        for process in self.running:
+        self.kill()
+
+    def kill(self) -> None:
+        """Every process that runs."""
+        while self.running:
+            process = self.running.pop()
             process.kill()
             process.wait()
+
+    def ready(self, until: float) -> None:
+        """Until the API is, or fails when it is `until` (monotonic)."""
+        while True:
+            assert time.monotonic() < until, self.log.read_text()[-3000:]
+            try:
+                if self.http.get("/readyz").json() == {"status": "ready", "reasons": []}:
+                    return
+            except (httpx.HTTPError, ValueError):
+                pass
+            time.sleep(0.2)
 
     def lives(self) -> None:
         """Every client of ours is used: commands, a worker's consumers and producer, the API's producer and its look at the logs."""
@@ -122,14 +139,7 @@ class System:
         self.start("worker")
         self.start("api", "--port", str(self.port))
         until = time.monotonic() + 90
-        while True:
-            assert time.monotonic() < until, self.log.read_text()[-3000:]
-            try:
-                if self.http.get("/readyz").json() == {"status": "ready", "reasons": []}:
-                    break
-            except (httpx.HTTPError, ValueError):
-                pass
-            time.sleep(0.2)
+        self.ready(until)
         self.http.post("/v1/notes", json=note("n1", "a1", ["t"]))
         position = self.http.post("/v1/events", json=event("like", "u1", "n1")).json()["position"]
         while self.http.get("/v1/notes/n1", params={"after": position}).json().get("counts", {}).get("like") != 1:

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.decode import MAX_ELEMENTS
+from config.keys import hash64
 from serving.position import BadPosition, Place, position_from, position_text
 from serving.routes.collect import RECORD_BYTES, parcels
 from tests.config.test_events import BAD, BAD_NOTES
 from tests.serving.system import START, System, event, note
+
+NAMES = [f"n{i}" for i in range(20)]
 
 
 def test_an_event_is_in_the_log_when_the_answer_is_202(system: System) -> None:
@@ -151,6 +154,24 @@ def test_after_waits_until_the_state_contains_the_event(system: System) -> None:
     assert system.run(both()) == [2, 1]
     position = system.request("POST", "/v1/events", json=event("like", "u1", "n2")).json()["position"]
     assert system.request("GET", "/v1/feed/u1", params={"after": position}).status_code == 200
+
+
+def test_after_does_not_wait_for_what_was_told_to_others() -> None:
+    """However late the reader comes, and whatever the user has done since: what concerns the note is there at the first look."""
+    system = System({"UPWELL_FEED__AFTER_MS": "0"})
+    try:
+        one, other = next(n for n in NAMES if hash64(n) % 2 == 0), next(n for n in NAMES if hash64(n) % 2)
+        system.publish(note(one, "a1", ["coffee"]), note(other, "a1", ["coffee"]))
+        position = system.send(event("like", "u1", one))
+        keys = system.service.snapshot.keys
+        for _ in range(3):
+            system.send(event("click", "u1", other))
+        waits = system.service.waiter.wait(keys, "notes", hash64(one), position_from(position))
+        assert system.run(waits)
+        behind = system.request("POST", "/v1/events", json=event("collect", "u1", one)).json()["position"]
+        assert not system.run(system.service.waiter.wait(keys, "notes", hash64(one), position_from(behind)))
+    finally:
+        system.close()
 
 
 def test_after_waits_for_the_users_own_word(system: System) -> None:

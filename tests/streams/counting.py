@@ -40,6 +40,7 @@ class Base:
     families: ClassVar[dict[str, Any]] = {"count": CountFamily()}
     shared = None
     timed = True
+    followed = None
     settings_hash = "test"
 
     def __init__(self, settings: Any = None) -> None: ...
@@ -72,6 +73,7 @@ class Intake(Base):
 
 class Users(Base):
     name = "users"
+    followed = "by-note"
     topics = ("by-user",)
 
     def decode(self, record: Record) -> Batch:

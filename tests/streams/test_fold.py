@@ -117,6 +117,19 @@ def test_state_and_signals_do_not_depend_on_where_frames_and_pieces_are_cut(even
     assert sorted(whole.signals()) == sorted(cut.signals())
 
 
+def test_the_last_step_that_told_a_partition_anything_is_kept() -> None:
+    """Whoever waits for what was told him waits for that step, however far the log went on without a word for him."""
+    bench = Bench(counting.Users(), MemoryStore(), fold.Limits(steps=2))
+    asyncio.run(bench.run([by_user(i, [("a", f"n{i % 7}", NOW), ("b", f"n{i % 5}", NOW)]) for i in range(9)]))
+    last: dict[int, Position] = {}
+    for out in bench.sent:
+        packed = decode_note(out.value)
+        last[out.partition or 0] = max(Position(packed.base + s.o, s.i, s.s) for s in packed.signals)
+    contents = asyncio.run(bench.contents())
+    assert decode_partition(contents[bench.part.slot.ledger] or b"").told == last
+    assert len(set(last.values())) > 1
+
+
 def test_timers_fire_in_deadline_order_before_the_record_that_passes_them() -> None:
     """Three users fall quiet at different times; a later record passes all deadlines, and they fire first, in order."""
     bench = Bench(counting.Users(), MemoryStore())
