@@ -33,7 +33,7 @@ demo: setup ## 200,000 real events through broker and workers, then a real perso
 	@$(BIN)/python -m tools.demo $(ARGS)
 
 test: setup ## every test, on both cores (about 10 minutes; parts that are missing are named and skipped)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: setup ## format, lint, types, import borders
 	$(BIN)/ruff format --check --quiet .

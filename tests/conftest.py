@@ -20,20 +20,24 @@ MARKS = {
     "chromium": {"chromium"},
 }
 
+HEAVY = ("chaos", "kafka", "chromium", "cluster", "slow")
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that uses a part carries its mark (`-m "not kafka"` leaves Java out) and runs where that part runs already.
 
     In parallel runs the heavy parts stand in one process each; all other tests stay together by file, which shares what a file builds up.
+    The heavy ones begin: a long group that begins last would run alone at the end, one core idle beside it.
     """
     for item in items:
         for mark, fixtures in MARKS.items():
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(mark)
         if item.get_closest_marker("xdist_group") is None:
-            heavy = next((mark for mark in ("chaos", "kafka", "cluster", "chromium") if item.get_closest_marker(mark)), None)
+            heavy = next((mark for mark in HEAVY[:-1] if item.get_closest_marker(mark)), None)
             item.add_marker(pytest.mark.xdist_group(heavy or item.path.name))
+    items.sort(key=lambda item: next((place for place, mark in enumerate(HEAVY) if item.get_closest_marker(mark)), len(HEAVY)))
 
 
 @pytest.fixture
