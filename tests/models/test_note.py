@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from config import settings as configuration
 from config.events import ACTIONS, PREDICTED
 from config.records import BOT, FOLLOWER, SELF, STRANGE, TEST
+from models import catalogue, judgement, pool, quality
 from models import note as notes
-from models import pool, quality
 from models.note import GRID, PAID, Note, Text
 
 DEFAULTS = configuration.load(environ={})
@@ -75,31 +75,31 @@ def test_an_expectation_that_is_no_rate_counts_as_not_told(e: bytes) -> None:
     act(note, "impression", e=e)
     assert (note.plain, note.expected) == (1, [0.0] * len(PREDICTED))
     bars = pool.first_bars("", RULES.pool)
-    assert notes.evidence_of(note, bars, RULES) == quality.Evidence(1.0, (0.0,) * 6, bars.rate)
+    assert judgement.evidence_of(note, bars, RULES) == quality.Evidence(1.0, (0.0,) * 6, bars.rate)
 
 
 def test_looks_come_where_they_may_matter() -> None:
     """Every few exposures, at every rare action, and exactly where the promise ends; rarely for a note that has seen thousands."""
     note = Note(status=notes.PUBLISHED, published_at=T)
-    assert notes.turn(note, T, RULES) is not None
+    assert judgement.turn(note, T, RULES) is not None
     bars = pool.first_bars("", RULES.pool)
     at = []
     for i in range(1, 151):
         act(note, "impression")
-        if notes.looked(note, 0):
+        if judgement.looked(note, 0):
             at.append(i)
-            notes.look(note, bars, 0.0, RULES, T)
+            judgement.look(note, bars, 0.0, RULES, T)
     assert 100 in at
     assert len(at) < 50
     note.counted[0] = 100_000
-    notes.rest(note, RULES)
-    assert not notes.looked(note, ACTIONS.index("like"))
+    judgement.rest(note, RULES)
+    assert not judgement.looked(note, ACTIONS.index("like"))
 
 
 @given(st.text(max_size=40), st.integers(0, 40))
 def test_text_is_cut_at_whole_characters(text: str, limit: int) -> None:
     """At most so many bytes, and still UTF-8."""
-    short = notes.cut(text, limit)
+    short = catalogue.cut(text, limit)
     assert text.startswith(short)
     assert len(short.encode()) <= limit or short == text
 
@@ -107,10 +107,10 @@ def test_text_is_cut_at_whole_characters(text: str, limit: int) -> None:
 def test_text_is_bounded_and_null_clears() -> None:
     """Fields set and cleared one by one; too many images are cut."""
     text = Text()
-    assert notes.rewrite(text, {"title": "a", "images": ["x"] * 100, "duration_s": 3}, DEFAULTS.notes)
+    assert catalogue.rewrite(text, {"title": "a", "images": ["x"] * 100, "duration_s": 3}, DEFAULTS.notes)
     assert (text.title, len(text.images), text.duration_s) == ("a", DEFAULTS.notes.images, 3.0)
-    assert not notes.rewrite(text, {"tags": ["b"]}, DEFAULTS.notes)
-    assert notes.rewrite(text, {"title": None, "images": None, "duration_s": None}, DEFAULTS.notes)
+    assert not catalogue.rewrite(text, {"tags": ["b"]}, DEFAULTS.notes)
+    assert catalogue.rewrite(text, {"title": None, "images": None, "duration_s": None}, DEFAULTS.notes)
     assert text == Text()
 
 
