@@ -33,6 +33,8 @@ DAY = 86_400_000.0
 SECOND = 1_000
 SITTING = 60_000
 EARTH_KM = 6_371.0
+FAR_KM = 100.0
+"""From here on one distance is as far as another, and as an unknown place."""
 FLOOR = np.float32(0.03)
 SHRINK = 10.0
 """Of similarities: as in `models.neighbours.Neighbours`."""
@@ -381,6 +383,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("off", lambda f: f.off),
     Feature("age", lambda f: log_days(f.asker.now - f.notes["published_at"])),
     Feature("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.notes["published_at"]))),
+    Feature("distance", lambda f: np.log(np.minimum(f.km, FAR_KM) + 0.1)),
     Feature("near", lambda f: np.exp(-f.km / 0.3)),
     Feature("near_wide", lambda f: np.exp(-f.km / 3.0)),
     # Whether it is liked once it is taken.

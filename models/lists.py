@@ -101,8 +101,9 @@ def evidence_names(channel: str) -> tuple[str, ...]:
 
 # ------------------------------------------------------------------------------------------------------------------- geo cells
 
-LEVELS = (0.045, 0.36)
-"""Height of a cell in degrees of latitude: 5 km and 40 km. Columns are as wide as the row is high, so cells are near square everywhere."""
+LEVELS = (0.0045, 0.045, 0.36)
+"""Height of a cell in degrees of latitude: 500 m, 5 km and 40 km. Columns are as wide as the row is high, so cells are near square everywhere."""
+FINE, NEAR, WIDE = range(len(LEVELS))
 
 KM_PER_DEGREE = 111.195
 
@@ -125,20 +126,20 @@ def column_of(lon: float, count: int) -> int:
     return int(((lon + 180.0) % 360.0) / 360.0 * count) % count
 
 
-def cell(lat: float, lon: float, level: int = 0) -> str:
+def cell(lat: float, lon: float, level: int = NEAR) -> str:
     """The name of the list of the cell that holds a place.
 
     >>> cell(31.2304, 121.4737)
-    'geo:0:2694:5727'
+    'geo:1:2694:5727'
     """
     row = row_of(lat, level)
     return f"geo:{level}:{row}:{column_of(lon, columns(row, level))}"
 
 
-def covering(lat: float, lon: float, radius_km: float, level: int = 0) -> tuple[str, ...]:
+def covering(lat: float, lon: float, radius_km: float, level: int = NEAR) -> tuple[str, ...]:
     """Names of all cells that may hold a place within `radius_km`, the nearest rows first; over poles and date line.
 
-    At a radius of 10 km the 5 km cells number about 25; choose the coarser level beyond.
+    At a radius of twice its cells' height a level has about 25 of them; choose the coarser one beyond.
     """
     reach = radius_km / KM_PER_DEGREE + 1e-9
     south, north, home = row_of(lat - reach, level), row_of(lat + reach, level), row_of(lat, level)

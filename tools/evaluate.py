@@ -117,6 +117,8 @@ class Test(NamedTuple):
     """of the note among all candidates, from 0; inf where it was none of them, or nobody had engaged with it"""
     served: bool
     """among the ten that the feed would show"""
+    known: bool
+    """somebody had engaged with the note"""
     like: float
     """expected likes per exposure"""
     liked: bool
@@ -296,7 +298,7 @@ class Run:
         served = known and any(int(page.candidates.hashes[placed.row]) == note for placed in page.placed)
         like = await system.expected(page, note, row)
         gap = one.at - self.last[one.user] if one.user in self.last else -1
-        return Test(one.at, self.history[one.user], gap, rank, served, like, liked, ms)
+        return Test(one.at, self.history[one.user], gap, rank, served, known, like, liked, ms)
 
 
 def figures(run: Run) -> dict[str, Any]:
@@ -314,6 +316,7 @@ def figures(run: Run) -> dict[str, Any]:
         "tested": len(tests),
         "hr_at_10": mean(hit),
         "hr_at_10_served": mean(np.array([t.served for t in tests])),
+        "hr_at_10_known": mean(hit[np.array([t.known for t in tests], np.bool_)]) if tests else None,
         "ndcg_at_10": mean(gain),
         "hr_at_10_cold": mean(hit[history < COLD]) if tests else None,
         "hr_at_10_gap60": mean(hit[gap > GAP_MS]) if tests else None,

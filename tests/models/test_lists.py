@@ -22,13 +22,13 @@ def distance_km(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 
 @settings(max_examples=400)
-@given(LAT, LON, st.floats(0, 360), st.floats(0, 1), st.sampled_from([0, 1]))
-@example(89.99, 10.0, 0.0, 1.0, 0)
-@example(-90.0, 180.0, 90.0, 1.0, 0)
-@example(0.0, 179.999, 90.0, 1.0, 0)
+@given(LAT, LON, st.floats(0, 360), st.floats(0, 1), st.sampled_from(range(len(LEVELS))))
+@example(89.99, 10.0, 0.0, 1.0, 1)
+@example(-90.0, 180.0, 90.0, 1.0, 1)
+@example(0.0, 179.999, 90.0, 1.0, 1)
 def test_a_covering_holds_every_place_within_the_radius(lat: float, lon: float, bearing: float, share: float, level: int) -> None:
     """Whatever lies within the radius is in one of the cells: over the poles, over the date line, at any latitude."""
-    radius = (10.0, 60.0)[level]
+    radius = (1.0, 10.0, 60.0)[level]
     a, d, b = math.radians(lat), share * radius / 6371.0, math.radians(bearing)
     lat2 = math.asin(max(-1.0, min(1.0, math.sin(a) * math.cos(d) + math.cos(a) * math.sin(d) * math.cos(b))))
     turn = math.atan2(math.sin(b) * math.sin(d) * math.cos(a), math.cos(d) - math.sin(a) * math.sin(lat2))

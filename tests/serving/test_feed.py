@@ -292,6 +292,14 @@ def test_following_and_nearby(town: System) -> None:
     assert [item["note_id"] for item in town.get("/v1/feed/u1/nearby")["items"]] == ["cafe"]
 
 
+def test_what_is_next_door_is_nearby_however_much_the_city_has(town: System) -> None:
+    """Two kilometres off are more and newer notes than a feed can score; the one around the corner, older than all of them, is shown."""
+    corner = note("corner", "z", [], "food", lat=31.2501, lon=121.47)
+    city = [note(f"city{i}", f"y{i}", [], "food", lat=31.27, lon=121.47 + i * 1e-5) for i in range(200)]
+    town.publish(corner, *city)
+    assert "corner" in [item["note_id"] for item in town.get("/v1/feed/u1/nearby", lat=31.25, lon=121.47)["items"]]
+
+
 def test_hot_is_for_everybody(town: System) -> None:
     body = town.get("/v1/hot", n=10)
     assert len(body["items"]) == 10

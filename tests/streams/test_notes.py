@@ -45,7 +45,7 @@ def test_a_published_note_stands_in_its_record_facts_text_and_lists() -> None:
     assert facts(loop) == Facts("n1", True, "a1", "food/tea", ("tea", "cup"), 0, 30.25, 120.16, "Hangzhou")
     assert loop.where() == {
         "tag:tea", "tag:cup", "channel:food", "channel:food/tea", "city:Hangzhou", "author:a1", "pool:0", "pool:0:food",
-        cell(30.25, 120.16), cell(30.25, 120.16, 1),
+        *(cell(30.25, 120.16, level) for level in range(3)),
     }  # fmt: skip
     assert loop.transitions()[0] | {"evidence": 0} == {
         "note_id": "n1", "seq": 1, "at": START, "from": None, "to": 0, "verdict": "entered", "evidence": 0, "bar": {}

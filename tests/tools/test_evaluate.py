@@ -97,7 +97,7 @@ def test_a_note_published_for_its_first_event_is_a_miss_and_teaches_nothing(tmp_
     for i in range(30):
         rows += [note(f"fresh{i}", 1000 + i), event("like", f"u{i % 4}", f"fresh{i}", 1001 + i)]
     found, run = ran([written(tmp_path, *rows)], 32)
-    assert (found["tested"], found["hr_at_10"], found["hr_at_10_served"]) == (30, 0.0, 0.0)
+    assert (found["tested"], found["hr_at_10"], found["hr_at_10_served"], found["hr_at_10_known"]) == (30, 0.0, 0.0, None)
     slot = run.system.local.manifest.at("learner", 0)
     learned = run.system.local.stages["learner"].families["model"]
     values = [run.system.local.store.values.get(slot.key(part)) for part in learned.parts]  # type: ignore[attr-defined]
