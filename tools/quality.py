@@ -24,7 +24,17 @@ from tools.evaluate import evaluate
 CACHE = Path(".cache/data")
 PAGE = Path("docs/evaluation.md")
 BEGIN, END = "<!-- make eval: begin -->", "<!-- make eval: end -->"
-COLUMNS = ("tested", "hr_at_10", "hr_at_10_served", "hr_at_10_known", "ndcg_at_10", "hr_at_10_cold", "hr_at_10_gap60", "coverage", "like_auc")
+COLUMNS = (
+    "tested",
+    "hr_at_10",
+    "hr_at_10_served",
+    "hr_at_10_known",
+    "ndcg_at_10",
+    "hr_at_10_cold",
+    "hr_at_10_gap60",
+    "coverage",
+    "like_auc",
+)
 
 Build = Callable[[Settings, Model | None, str], Mapping[str, Pipeline]]
 
