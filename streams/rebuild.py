@@ -13,20 +13,17 @@ acknowledged, so output is off up to there and on from there to the log's end; a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
-import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from config import metrics
 from config.keys import Slot
-from config.records import Packed, Position, Source
+from config.records import Position, Source
 from config.settings import Settings
 from config.topics import STAGES, full
 from store import manifest as manifests
@@ -35,11 +32,10 @@ from store.lag import slot_stage
 from store.layout import PartitionState, checkpoint_bytes, checkpoint_from, decode_partition, encode_partition
 from store.manifest import Manifest
 from streams import fold
-from streams.dead import parse
 from streams.engine import available, client_security, make
 from streams.logs import Logs
 from streams.owner import QUEUE, Owner, SendError, Stop
-from streams.stage import Record
+from streams.survey import Survey, consumer, survey
 from streams.transport import Frame, LogBounds
 
 log = structlog.get_logger("upwell.rebuild")
@@ -48,12 +44,6 @@ NEAR = 500
 """Records of a stage that may be missing at the swap: the live owners fold them again."""
 GRACE_S = 5.0
 """After a swap, until the old keys leave: readers look for a new manifest every second, and finish what they began."""
-LAST_RECORDS = 256
-"""Records of one partition that surely reach back beyond the last piece that was told to it (20,000 steps, packed by 1,000 or 512 KB)."""
-
-decode_header = msgspec.msgpack.Decoder(Packed).decode
-Key = tuple[str, int]
-"""Short topic name and partition."""
 
 
 class RebuildError(Exception):
@@ -71,103 +61,6 @@ Told = Callable[[Progress], None]
 
 
 def nobody(_: Progress) -> None: ...
-
-
-# ------------------------------------------------------------------------------------------------------------------- logs
-
-
-def consumer(settings: Settings) -> AIOKafkaConsumer:
-    """In no group: what a rebuild reads moves nobody's offsets."""
-    return AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.servers.split(","),
-        client_id="upwell-rebuild",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=4_194_304,
-        fetch_max_wait_ms=100,
-        **client_security(settings.kafka),
-    )
-
-
-async def read_to_end(settings: Settings, tps: Iterable[TopicPartition], take: Callable[[Any], None]) -> None:
-    """Every record of those logs, as far as they reach now; by high watermarks, since ends may be told short."""
-    reader = consumer(settings)
-    await reader.start()
-    try:
-        left = set(tps)
-        reader.assign(list(left))
-        await reader.seek_to_beginning()
-        ends: dict[TopicPartition, int] = {}
-        while left:
-            for records in (await reader.getmany(timeout_ms=200)).values():
-                for record in records:
-                    take(record)
-            for tp in sorted(left):
-                mark = reader.highwater(tp)
-                if mark is not None:
-                    ends.setdefault(tp, mark)
-                if tp in ends and await reader.position(tp) >= ends[tp]:
-                    left.discard(tp)
-                    reader.pause(tp)
-    finally:
-        await reader.stop()
-
-
-class Survey:
-    """What the logs say of a store that was lost: how far each source was heard, and which steps no fold may take."""
-
-    def __init__(self) -> None:
-        self.heard: dict[str, dict[Key, tuple[Position, deque[int]]]] = defaultdict(dict)
-        self.skips: dict[Key, list[tuple[int, int, int]]] = defaultdict(list)
-
-    def packed(self, topic: str, partition: int, value: bytes) -> None:
-        """A record of an internal log."""
-        header = decode_header(value)
-        if header.source is None:
-            return
-        places, place, end = self.heard[header.source.name], (topic, partition), Position(*header.end)
-        last, firsts = places.get(place, (end, deque(maxlen=LAST_RECORDS)))
-        if end >= last:  # else a repeat
-            firsts.append(header.first[0])
-        places[place] = (max(last, end), firsts)
-
-    def letter(self, prefix: str, record: Any) -> None:
-        """A dead letter; of a step that was passed over, its position."""
-        headers = tuple((name, value or b"") for name, value in record.headers or ())
-        with contextlib.suppress(ValueError):
-            found = parse(Record("dead", record.partition, record.offset, record.timestamp, record.key, record.value, headers))
-            position = (found.offset, found.index, found.step)
-            skips = self.skips[found.topic.removeprefix(f"{prefix}."), found.partition]
-            if found.step >= 0 and position not in skips:
-                skips.append(position)
-
-    def told(self, source: str) -> Position:
-        """Everything that this source told before here was acknowledged: a piece is sent after the one before it was."""
-        places = self.heard.get(source)
-        if not places:
-            return Position(0)
-        _, firsts = max(places.values(), key=lambda place: place[0])
-        return Position(min(firsts))
-
-
-async def survey(settings: Settings, counts: Mapping[str, int]) -> Survey:
-    """Reads every internal log, headers only, and the dead letters."""
-    found, prefix = Survey(), settings.kafka.prefix
-    short = {full(prefix, topic): topic for topic in (*fold.PACKED, "dead")}
-
-    def take(record: Any) -> None:
-        topic = short[record.topic]
-        if topic == "dead":
-            found.letter(prefix, record)
-        else:
-            with contextlib.suppress(msgspec.DecodeError):  # what cannot be read told nothing
-                found.packed(topic, record.partition, record.value or b"")
-
-    await read_to_end(settings, [TopicPartition(name, p) for name, topic in short.items() for p in range(counts[topic])], take)
-    return found
-
-
-# ------------------------------------------------------------------------------------------------------------------ folding
 
 
 class Share:

@@ -15,8 +15,9 @@ from config.records import VERSION, NoteRecord, Position, Source, encode
 from store.memory import MemoryStore
 from streams import fold
 from streams.owner import QUEUE, Owner
-from streams.rebuild import LAST_RECORDS, Feed, Share, Survey, escaped, generation_of
+from streams.rebuild import Feed, Share, escaped, generation_of
 from streams.stage import Record
+from streams.survey import LAST_RECORDS, Survey
 from tests.streams import counting
 
 SOURCE = Source("L", "up.by-user", 0)
