@@ -20,16 +20,23 @@ import numpy.typing as npt
 
 from config.events import ACTIONS, ENGAGEMENTS
 from models.interest import Taste
-from models.neighbours import NOBODY, Front
+from models.neighbours import NOBODY, SUMS, Front
 from models.ranker import Context
 
 Floats = npt.NDArray[np.float32]
+Hashes = npt.NDArray[np.uint64]
 Notes = npt.NDArray[np.void]
 """Note records: fields hash, author, channel, tags [8] (hashes, 0 empty), counts (by ACTIONS), heat [4] (log2 of engagement points
 at four half-lives, -inf none), lat, lon (NaN none), published_at, engaged_at (epoch ms), organic (exposures), quality [3] (mean, low,
 high). An absent record is a row of zeros."""
 
 DAY = 86_400_000.0
+LIMIT = np.float32(60_000.0)
+"""Inside of what float16 holds."""
+COLD, FAR = -100.0, -30.0
+"""Exponents, of 2 and of e, below which nothing is left in float16. What is nearly zero is slow: processors do such numbers by a program."""
+SMALL = np.float32(2.0**-14)
+"""From here on float16 has all its digits."""
 SECOND = 1_000
 SITTING = 60_000
 EARTH_KM = 6_371.0
@@ -48,13 +55,13 @@ PRAISE = np.isin(np.arange(len(ACTIONS)), [ACTIONS.index(a) for a in ("like", "c
 
 
 class Joined(NamedTuple):
-    """Neighbour heads of a user's recent notes, the newest first, as one table: a row for each neighbour of each head."""
+    """Neighbour heads of a user's recent notes, the newest first, as one table: a row for each neighbour of each head, by neighbour."""
 
     fronts: Sequence[Front]
-    hashes: npt.NDArray[np.uint64]
+    hashes: Hashes
     """each neighbour once, ascending"""
     place: npt.NDArray[np.intp]
-    """row -> its neighbour in `hashes`"""
+    """row -> its neighbour in `hashes`: ascending"""
     owner: npt.NDArray[np.intp]
     """row -> its head"""
     sums: Floats
@@ -67,20 +74,18 @@ def join(fronts: Sequence[Front]) -> Joined:
     """Heads as one table; a head that is absent has no rows."""
     fronts_of = fronts or [NOBODY]
     found = np.concatenate([front.hashes for front in fronts_of])
-    order = np.argsort(found)
+    order = np.argsort(found, kind="stable")
     ordered = found[order]
     first = np.empty(len(found), np.bool_)
     first[:1] = True
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    place = np.empty(len(found), np.intp)
-    place[order] = np.cumsum(first) - 1
     return Joined(
         fronts,
         ordered[first],
-        place,
-        np.repeat(np.arange(len(fronts_of)), [len(front.hashes) for front in fronts_of]),
-        np.concatenate([front.sums for front in fronts_of], axis=1),
-        np.concatenate([front.counts for front in fronts_of]),
+        np.cumsum(first) - 1,
+        np.repeat(np.arange(len(fronts_of)), [len(front.hashes) for front in fronts_of])[order],
+        np.concatenate([front.sums for front in fronts_of], axis=1)[:, order],
+        np.concatenate([front.counts for front in fronts_of])[order],
     )
 
 
@@ -113,15 +118,104 @@ class Asker(NamedTuple):
         return Context(self.engagements, gap, float(np.float32(self.rank)), tuple(self.hashes[:recent].tolist()))
 
 
-class Scale(NamedTuple):
-    """What the candidates of a request are told against. Some of them, looked at again, are told against that of all."""
+class Sum(NamedTuple):
+    """A formula: Σ over the user's recent notes of weight · similarity. All of them are computed as one."""
 
-    mean: float
-    """likes per engagement"""
-    hottest: npt.NDArray[np.float64]
-    """of the heats: shape [4, 1]"""
-    tops: Floats
-    """of the features that are shares: shape [shares, 1]"""
+    similarity: int
+    """index in SIMILARITIES, or ALIKE"""
+    weight: Callable[[Past], npt.NDArray[np.float64]]
+    """one number a recent note"""
+
+
+SIMILARITIES = (*SUMS, "logs", "square", "named")
+"""Of a recent note and a candidate, by the recent note's neighbours: the sums of `models/neighbours.py`, shrunk; log(1 + 1000 · together);
+together²; 1 where it names the candidate. 0 where it does not."""
+TOGETHER, AFTER, NEAR, LATELY, LOGS, SQUARE, NAMED = range(len(SIMILARITIES))
+ALIKE = len(SIMILARITIES)
+"""The cosine of the tags."""
+
+
+class Past:
+    """The user's side of the features: made once a request, whatever candidates are looked at.
+
+    Parameters
+    ----------
+    asker
+        The user and the request.
+    mean
+        Likes per engagement over the candidates: what unknown notes and users are shrunk towards.
+    """
+
+    def __init__(self, asker: Asker, mean: float) -> None:
+        self.asker, self.mean = asker, mean
+        self.history = float(np.log1p(asker.engagements))
+        times = asker.times
+        m = len(times)
+        self.age = np.arange(m, dtype=np.float64)
+        """steps back in the user's engagements"""
+        fresh = np.zeros(m, np.intp)
+        fresh[1:] = (times[:-1] - times[1:]) >= SECOND
+        self.step = np.cumsum(fresh)
+        """the same, what came within a second counted as one"""
+        self.praised = PRAISE[asker.actions].astype(np.float64)
+        """1 for recent notes that were liked and more"""
+        self.counts = asker.recent["counts"].T
+        self.surplus = self.praised - rate(self.counts, mean, 1.0, self.praised)
+        """by how much each recent note was liked more than others like it"""
+
+    def fade(self, keep: float, last: int = 10_000) -> npt.NDArray[np.float64]:
+        """keep^age for the `last` most recent notes, 0 beyond."""
+        return faded(keep, last, len(self.age))
+
+    def lenient(self, weight: npt.NDArray[np.float64]) -> float:
+        """Mean surplus of the user, shrunk by two notes."""
+        return 4.0 * float((weight * self.surplus).sum() / (weight.sum() + 2.0))
+
+    @cached_property
+    def usual(self) -> float:
+        """log(1 + engagements) of the notes that the user takes."""
+        theirs = np.log1p(self.counts[ENGAGED].sum(0))
+        return float((self.fade(0.9) * theirs).sum() / self.fade(0.9).sum())
+
+    @cached_property
+    def key(self) -> Floats:
+        """√ engagements of each head's note."""
+        key: Floats = np.sqrt(np.array([max(front.engaged, 1) for front in self.asker.joined.fronts], np.float32))
+        return key
+
+    @cached_property
+    def lately(self) -> Floats:
+        """What is left by now of each head's sums that fade."""
+        fronts = self.asker.joined.fronts
+        return np.array([np.exp2(min(f.landmark - self.asker.now / f.half_life_ms, 0.0)) for f in fronts], np.float32)
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Of the features that are sums over neighbours, and of `kin`: shape [sums, recent]."""
+        return np.array([*(sum_of.weight(self) for _, sum_of in NEIGHBOURLY), self.surplus, np.ones(len(self.age))], np.float32)
+
+    @cached_property
+    def names(self) -> Hashes:
+        """Tags of the recent notes and of the taste, ascending: what is none of them adds nothing to any product."""
+        names = np.sort(np.concatenate([self.asker.recent["tags"].ravel(), self.asker.taste.tags]))
+        first = names != 0
+        first[1:] &= names[1:] != names[:-1]
+        distinct: Hashes = names[first]
+        return distinct
+
+    @cached_property
+    def tagged(self) -> npt.NDArray[np.float64]:
+        """What a tag adds to each of `Frame.tagged`, before the length of the candidate's bag, and behind them what no tag adds: shape […, names + 1]."""
+        tags, taste = self.asker.recent["tags"], self.asker.taste
+        bag = np.zeros((len(tags), len(self.names)))
+        row, slot = np.nonzero(tags)
+        bag[row, np.searchsorted(self.names, tags[row, slot])] = 1.0
+        bag /= np.sqrt(np.maximum((tags != 0).sum(1), 1))[:, None]
+        weights = np.array([self.surplus, np.ones(len(tags)), *(sum_of.weight(self) for _, sum_of in TAGGED)])
+        tagged = np.zeros((1 + len(weights), len(self.names) + 1))
+        tagged[0, np.searchsorted(self.names, taste.tags)] = taste.tag_weights
+        tagged[1:, :-1] = weights @ bag
+        return tagged
 
 
 class Frame:
@@ -135,156 +229,168 @@ class Frame:
         Records of the candidates: shape [n].
     heat_epoch, half_lives_ms
         What `heat` is relative to, and its four half-lives.
-    scale
-        Of the candidates that these are some of; None: they are all.
+    of
+        The frame of the candidates that these are some of: they are told against all of those; None: they are all.
     """
 
-    def __init__(self, asker: Asker, notes: Notes, heat_epoch: int, half_lives_ms: Sequence[float], scale: Scale | None = None) -> None:
-        self.asker, self.notes, self.n, self.given = asker, notes, len(notes), scale
-        self.engaged = notes["counts"][:, ENGAGED].sum(1).astype(np.float64)
-        self.history = float(np.log1p(asker.engagements))
-        times = asker.times
-        m = len(times)
-        self.age = np.arange(m, dtype=np.float64)
-        """steps back in the user's engagements"""
-        fresh = np.zeros(m, np.intp)
-        fresh[1:] = (times[:-1] - times[1:]) >= SECOND
-        self.step = np.cumsum(fresh)
-        """the same, what came within a second counted as one"""
+    def __init__(self, asker: Asker, notes: Notes, heat_epoch: int, half_lives_ms: Sequence[float], of: Frame | None = None) -> None:
+        self.asker, self.notes, self.n, self.of = asker, notes, len(notes), of
+        self.counts = notes["counts"].T
+        self.engaged = self.counts[ENGAGED].sum(0).astype(np.float64)
+        if of is None:
+            mean = float((self.counts[LIKE].sum() + 1.0) / (self.engaged.sum() + 2.0))
+            self.past = Past(asker, mean)
+        else:
+            self.past = of.past
+        self.tops: Floats | None = None if of is None else of.tops
+        """what the features that are shares are told against, once they are computed: shape [shares, 1]"""
         passed = np.array([(asker.now - heat_epoch) / h for h in half_lives_ms])
         heat = notes["heat"].T - passed[:, None]
-        hottest = heat.max(1, initial=-np.inf, keepdims=True)
-        self.hottest = np.where(np.isfinite(hottest), hottest, 0.0) if scale is None else scale.hottest
-        self.heat = np.exp2(heat - self.hottest)
+        if of is None:
+            hottest = heat.max(1, initial=-np.inf, keepdims=True)
+            self.hottest: npt.NDArray[np.float64] = np.where(np.isfinite(hottest), hottest, 0.0)
+        else:
+            self.hottest = of.hottest
+        heat -= self.hottest
+        cold = heat < COLD
+        self.heat: npt.NDArray[np.float64] = np.exp2(np.maximum(heat, COLD))
         """of the hottest candidate's, at each half-life"""
+        self.heat[cold] = 0.0
         self._link()
 
     # ------------------------------------------------------------------------------------------------------ neighbours
 
     def _link(self) -> None:
-        """Similarities of the user's recent notes (rows, newest first) and the candidates (columns), by each of `SUMS`; 0 where a
-        head does not name the candidate."""
+        """The heads' rows that name a candidate: of each its head, and the similarities. Those of one candidate stand together."""
         joined = self.asker.joined
-        fronts = joined.fronts
-        linked = np.zeros((4, len(fronts), self.n), np.float32)
-        self.together, self.after, self.near, self.lately = linked
+        self.owner = self.named = self.first = np.empty(0, np.intp)
+        self.similar = np.empty((len(SIMILARITIES), 0), np.float32)
         if not len(joined.hashes) or not self.n:
             return
-        at = np.minimum(np.searchsorted(joined.hashes, self.notes["hash"]), len(joined.hashes) - 1)
-        known = np.flatnonzero(joined.hashes[at] == self.notes["hash"])
+        hashes = self.notes["hash"].astype(np.uint64)
+        at = np.searchsorted(joined.hashes[:-1], hashes)  # whatever is larger than all is compared with the last
+        known = np.flatnonzero(joined.hashes[at] == hashes)
         column = np.full(len(joined.hashes), -1, np.intp)
         column[at[known]] = known
         to = column[joined.place]
         hit = np.flatnonzero(to >= 0)
-        owner, to = joined.owner[hit], to[hit]
-        key = np.sqrt(np.array([max(front.engaged, 1) for front in fronts], np.float32))
-        norm = key[owner] * np.sqrt(np.maximum(self.engaged, 1.0)).astype(np.float32)[to] + np.float32(SHRINK)
-        cell = owner * self.n + to
-        for similarity, sums in zip(linked.reshape(4, -1), joined.sums, strict=True):
-            similarity[cell] = sums[hit] / norm
-        faded = [np.exp2(min(front.landmark - self.asker.now / front.half_life_ms, 0.0)) for front in fronts]
-        self.lately *= np.array(faded, np.float32)[:, None]
+        if not len(hit):
+            return
+        self.owner, to = joined.owner[hit], to[hit]
+        self.first = begins(to)
+        """where another candidate begins …"""
+        self.named = to[self.first]
+        """… and which"""
+        norm = self.past.key[self.owner] * np.sqrt(np.maximum(self.engaged, 1.0)).astype(np.float32)[to] + np.float32(SHRINK)
+        self.similar = np.empty((len(SIMILARITIES), len(hit)), np.float32)
+        np.divide(joined.sums[:, hit], norm, out=self.similar[: len(SUMS)])
+        together = self.similar[TOGETHER]
+        self.similar[LATELY] *= self.past.lately[self.owner]
+        np.log1p(np.float32(1e3) * together, out=self.similar[LOGS])
+        np.multiply(together, together, out=self.similar[SQUARE])
+        np.greater(together, 0.0, out=self.similar[NAMED])
 
-    def gather(self, similarity: Floats, weight: npt.NDArray[Any]) -> Floats:
-        """Σ over recent notes of weight · similarity, for each candidate; `weight` has one entry per recent note."""
-        rows = len(similarity)
-        summed: Floats = weight[:rows].astype(np.float32) @ similarity
-        return summed
-
-    def fade(self, keep: float, last: int = 10_000) -> npt.NDArray[np.float64]:
-        """keep^age for the `last` most recent notes, 0 beyond."""
-        return faded(keep, last, len(self.age))
+    @cached_property
+    def gathered(self) -> Floats:
+        """Σ over recent notes of weight · similarity, by the rows of `Past.weights`: shape [sums, n]."""
+        sums = np.zeros((len(self.past.weights), self.n), np.float32)
+        if len(self.first):
+            weighed = self.similar[SIMILARITIES_OF] * self.past.weights[:, self.owner]
+            sums[:, self.named] = np.add.reduceat(weighed, self.first, axis=1)
+        return sums
 
     @cached_property
     def closest(self) -> Floats:
-        best: Floats = self.together.max(0, initial=0.0)
+        best = np.zeros(self.n, np.float32)
+        if len(self.first):
+            best[self.named] = np.maximum.reduceat(self.similar[TOGETHER], self.first)
         return best
+
+    @cached_property
+    def kin(self) -> Floats:
+        """Surplus among the recent notes that are neighbours, by the square of the similarity."""
+        kin: Floats = np.float32(4.0) * self.gathered[-2] / (self.gathered[-1] + np.float32(1e-4))
+        return kin
 
     # ------------------------------------------------------------------------------------------------------------ tags
 
     @cached_property
-    def alike(self) -> npt.NDArray[np.float64]:
-        """Cosine of the tags: shape [recent, n]."""
-        names = np.unique(self.asker.recent["tags"])
-        names = names[names != 0]  # what no recent note has adds nothing to any product
-        ours, theirs = (_bag(notes["tags"], names) for notes in (self.notes, self.asker.recent))
-        alike: npt.NDArray[np.float64] = theirs @ ours.T
-        return alike
-
-    # ----------------------------------------------------------------------------------------------------------- praise
-
-    @cached_property
-    def mean(self) -> float:
-        """Likes per engagement over the candidates: what unknown notes and users are shrunk towards."""
-        if self.given is not None:
-            return self.given.mean
-        return float((self.notes["counts"][:, LIKE].sum() + 1.0) / (self.engaged.sum() + 2.0))
-
-    def rate(self, notes: Notes, without: npt.NDArray[np.float64] | float = 0.0, liked: npt.NDArray[np.float64] | float = 0.0) -> Any:
-        """Likes per engagement, shrunk; `without` this user's own engagements and likes."""
-        engaged = np.maximum(notes["counts"][:, ENGAGED].max(1).astype(np.float64) - without, 0.0)
-        likes = np.clip(notes["counts"][:, LIKE] - liked, 0.0, engaged)
-        return (likes + PRIOR * self.mean) / (engaged + PRIOR)
-
-    @cached_property
-    def praised(self) -> npt.NDArray[np.float64]:
-        """1 for recent notes that were liked and more."""
-        return PRAISE[self.asker.actions].astype(np.float64)
-
-    @cached_property
-    def surplus(self) -> Any:
-        """By how much each recent note was liked more than others like it."""
-        return self.praised - self.rate(self.asker.recent, 1.0, self.praised)
-
-    @cached_property
-    def common(self) -> npt.NDArray[np.float64]:
-        """Log-odds of a like given an engagement."""
-        rate = self.rate(self.notes)
-        odds: npt.NDArray[np.float64] = np.log(rate / (1.0 - rate))
-        return odds
-
-    def lenient(self, weight: npt.NDArray[np.float64]) -> float:
-        """Mean surplus of the user, shrunk by two notes."""
-        return 4.0 * float((weight * self.surplus).sum() / (weight.sum() + 2.0))
-
-    @cached_property
-    def kin(self) -> npt.NDArray[np.float64]:
-        """Surplus among the recent notes that are neighbours, by the square of the similarity."""
-        square = self.together * self.together
-        kin: npt.NDArray[np.float64] = 4.0 * self.gather(square, self.surplus) / (square.sum(0) + np.float32(1e-4))
-        return kin
+    def tagged(self) -> npt.NDArray[np.float64]:
+        """By the rows of `Past.tagged`: the user's weights on the tags, the surplus and the number of recent notes that are alike, and the
+        features that are sums over those. Shape […, n]."""
+        tags, names = np.ascontiguousarray(self.notes["tags"].T), self.past.names
+        there = tags != 0
+        sums = np.zeros((3 + len(TAGGED), self.n))
+        if len(names):
+            used = np.flatnonzero(there.any(1))  # most notes have a few of the eight
+            said = tags[used]
+            at = np.searchsorted(names[:-1], said)
+            at[names[at] != said] = len(names)
+            for slot in at:
+                sums += self.past.tagged[:, slot]
+        sums /= np.sqrt(np.maximum(there.sum(0), 1))
+        return sums
 
     @cached_property
     def kind(self) -> npt.NDArray[np.float64]:
         """Surplus among the recent notes with like tags."""
-        kind: npt.NDArray[np.float64] = 4.0 * (self.surplus @ self.alike) / (self.alike.sum(0) + 2.0)
+        kind: npt.NDArray[np.float64] = 4.0 * self.tagged[1] / (self.tagged[2] + 2.0)
         return kind
 
     # --------------------------------------------------------------------------------------------------------- the rest
 
     @cached_property
-    def taste_tags(self) -> npt.NDArray[np.float64]:
-        tags = self.notes["tags"]
-        count = np.maximum((tags != 0).sum(1), 1)
-        weights: npt.NDArray[np.float64] = _lookup(tags, self.asker.taste.tags, self.asker.taste.tag_weights).sum(1) / np.sqrt(count)
-        return weights
+    def common(self) -> npt.NDArray[np.float64]:
+        """Log-odds of a like given an engagement."""
+        of_all = rate(self.counts, self.past.mean)
+        odds: npt.NDArray[np.float64] = np.log(of_all / (1.0 - of_all))
+        return odds
+
+    @cached_property
+    def reach(self) -> npt.NDArray[np.float64]:
+        """log(1 + engagements)"""
+        reach: npt.NDArray[np.float64] = np.log1p(self.engaged)
+        return reach
 
     @cached_property
     def off(self) -> npt.NDArray[np.float64]:
         """Distance of the note's popularity from what the user takes, in e-folds."""
-        if not len(self.age):
+        if not len(self.past.age):
             return np.zeros(self.n)
-        theirs = np.log1p(self.asker.recent["counts"][:, ENGAGED].sum(1))
-        usual = float((self.fade(0.9) * theirs).sum() / self.fade(0.9).sum())
-        off: npt.NDArray[np.float64] = np.abs(np.log1p(self.engaged) - usual)
+        off: npt.NDArray[np.float64] = np.abs(self.reach - self.past.usual)
         return off
+
+    @cached_property
+    def published(self) -> npt.NDArray[np.int64]:
+        return self.notes["published_at"].astype(np.int64)
 
     @cached_property
     def km(self) -> npt.NDArray[np.float64]:
         """Great-circle distance; infinite where either place is unknown."""
         if self.asker.lat is None or self.asker.lon is None:
             return np.full(self.n, np.inf)
-        return np.nan_to_num(distance_km(self.asker.lat, self.asker.lon, self.notes["lat"], self.notes["lon"]), nan=np.inf)
+        km = distance_km(self.asker.lat, self.asker.lon, self.notes["lat"], self.notes["lon"])
+        km[np.isnan(km)] = np.inf
+        return km
+
+
+def begins(ascending: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Where a run of equals begins; of at least one.
+
+    >>> begins(np.array([4, 4, 7, 9, 9])).tolist()
+    [0, 2, 3]
+    """
+    other = np.empty(len(ascending), np.bool_)
+    other[0] = True
+    np.not_equal(ascending[1:], ascending[:-1], out=other[1:])
+    return np.flatnonzero(other)
+
+
+def rate(counts: npt.NDArray[Any], mean: float, without: float = 0.0, liked: npt.NDArray[np.float64] | float = 0.0) -> Any:
+    """Likes per engagement, shrunk towards `mean`; `without` this user's own engagements and likes. `counts` has shape [actions, n]."""
+    engaged = np.maximum(counts[ENGAGED].max(0).astype(np.float64) - without, 0.0)
+    likes = np.minimum(np.maximum(counts[LIKE] - liked, 0.0), engaged)
+    return (likes + PRIOR * mean) / (engaged + PRIOR)
 
 
 @lru_cache(4_096)
@@ -323,57 +429,46 @@ def log_days(ms: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return result
 
 
-def _lookup(of: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Values by sorted keys, 0 where there is none."""
+def _lookup(of: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], values: Floats | None = None) -> Floats:
+    """Values by sorted keys, 0 where there is none; without values 1 for each key."""
     if not len(keys):
-        return np.zeros(of.shape)
-    at = np.minimum(np.searchsorted(keys, of), len(keys) - 1)
-    found: npt.NDArray[np.float64] = np.where(keys[at] == of, values[at], 0.0)
-    return found
-
-
-def _bag(tags: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
-    """Rows of unit length over `names`; what a row has beyond them counts in its length."""
-    bag = np.zeros((len(tags), len(names)))
-    if len(names) and len(tags):
-        at = np.minimum(np.searchsorted(names, tags), len(names) - 1)
-        row, column = np.nonzero(names[at] == tags)
-        bag[row, at[row, column]] = 1.0
-    bag /= np.sqrt(np.maximum((tags != 0).sum(1), 1))[:, None]
-    return bag
+        return np.zeros(of.shape, np.float32)
+    at = np.searchsorted(keys[:-1], of)  # whatever is larger than all is compared with the last
+    found = keys[at] == of
+    return found.astype(np.float32) if values is None else np.where(found, values[at], np.float32(0.0))
 
 
 class Feature(NamedTuple):
     """A name, a formula, and whether what counts is which candidate has more of it: then it is told as a share."""
 
     name: str
-    formula: Callable[[Frame], Any]
+    formula: Callable[[Frame], Any] | Sum
     shared: bool = False
 
 
 FEATURES: tuple[Feature, ...] = (
     # What is taken together with what the user took: similarities of the recent notes' neighbours, summed in several ways.
-    Feature("together", lambda f: f.gather(f.together, f.fade(0.8, 30)), shared=True),
-    Feature("together_long", lambda f: f.gather(f.together, f.fade(0.97)), shared=True),
-    Feature("together_last", lambda f: f.gather(f.together, f.fade(1.0, 1)), shared=True),
-    Feature("together_logs", lambda f: f.gather(np.log1p(np.float32(1e3) * f.together[:10]), f.fade(0.8, 10)), shared=True),
-    Feature("together_steps", lambda f: f.gather(f.together, np.power(0.6, f.step)), shared=True),
-    Feature("together_lately", lambda f: f.gather(f.lately, f.fade(0.8, 30)), shared=True),
-    Feature("together_sitting", lambda f: f.gather(f.near, f.fade(0.8, 30)), shared=True),
-    Feature("together_page", lambda f: f.gather(f.together, (f.step == 0).astype(np.float64)), shared=True),
-    Feature("together_liked", lambda f: f.gather(f.together, f.fade(0.8, 30) * f.praised), shared=True),
-    Feature("after", lambda f: f.gather(f.after, np.where(f.age < 10, 1.0 / (f.age + 1), 0.0)), shared=True),
-    Feature("after_last", lambda f: f.gather(f.after, f.fade(1.0, 1)), shared=True),
+    Feature("together", Sum(TOGETHER, lambda p: p.fade(0.8, 30)), shared=True),
+    Feature("together_long", Sum(TOGETHER, lambda p: p.fade(0.97)), shared=True),
+    Feature("together_last", Sum(TOGETHER, lambda p: p.fade(1.0, 1)), shared=True),
+    Feature("together_logs", Sum(LOGS, lambda p: p.fade(0.8, 10)), shared=True),
+    Feature("together_steps", Sum(TOGETHER, lambda p: np.power(0.6, p.step)), shared=True),
+    Feature("together_lately", Sum(LATELY, lambda p: p.fade(0.8, 30)), shared=True),
+    Feature("together_sitting", Sum(NEAR, lambda p: p.fade(0.8, 30)), shared=True),
+    Feature("together_page", Sum(TOGETHER, lambda p: (p.step == 0).astype(np.float64)), shared=True),
+    Feature("together_liked", Sum(TOGETHER, lambda p: p.fade(0.8, 30) * p.praised), shared=True),
+    Feature("after", Sum(AFTER, lambda p: np.where(p.age < 10, 1.0 / (p.age + 1), 0.0)), shared=True),
+    Feature("after_last", Sum(AFTER, lambda p: p.fade(1.0, 1)), shared=True),
     Feature("closest", lambda f: f.closest, shared=True),
-    Feature("voices", lambda f: (f.together > 0.0).sum(0), shared=True),
+    Feature("voices", Sum(NAMED, lambda p: p.fade(1.0)), shared=True),
     # What it is, against what the user likes.
-    Feature("tags", lambda f: f.taste_tags),
+    Feature("tags", lambda f: f.tagged[0]),
     Feature("author", lambda f: _lookup(f.notes["author"], f.asker.taste.authors, f.asker.taste.author_weights)),
     Feature("channel", lambda f: _lookup(f.notes["channel"], f.asker.taste.channels, f.asker.taste.channel_weights)),
-    Feature("followed", lambda f: np.isin(f.notes["author"], f.asker.followed).astype(np.float64)),
-    Feature("alike_now", lambda f: f.fade(0.7) @ f.alike),
-    Feature("alike", lambda f: f.fade(0.9) @ f.alike / 3.0),
-    Feature("alike_long", lambda f: f.fade(0.98) @ f.alike / 15.0),
+    Feature("followed", lambda f: _lookup(f.notes["author"], f.asker.followed)),
+    Feature("alike_now", Sum(ALIKE, lambda p: p.fade(0.7))),
+    Feature("alike", Sum(ALIKE, lambda p: p.fade(0.9) / 3.0)),
+    Feature("alike_long", Sum(ALIKE, lambda p: p.fade(0.98) / 15.0)),
     # How it does with everybody.
     Feature("heat0", lambda f: f.heat[0], shared=True),
     Feature("heat1", lambda f: f.heat[1], shared=True),
@@ -381,24 +476,24 @@ FEATURES: tuple[Feature, ...] = (
     Feature("heat3", lambda f: f.heat[3], shared=True),
     Feature("popularity", lambda f: f.engaged, shared=True),
     Feature("off", lambda f: f.off),
-    Feature("age", lambda f: log_days(f.asker.now - f.notes["published_at"])),
-    Feature("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.notes["published_at"]))),
+    Feature("age", lambda f: log_days(f.asker.now - f.published)),
+    Feature("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.published))),
     Feature("distance", lambda f: np.log(np.minimum(f.km, FAR_KM) + 0.1)),
-    Feature("near", lambda f: np.exp(-f.km / 0.3)),
-    Feature("near_wide", lambda f: np.exp(-f.km / 3.0)),
+    Feature("near", lambda f: np.exp(np.maximum(f.km / -0.3, FAR))),
+    Feature("near_wide", lambda f: np.exp(np.maximum(f.km / -3.0, FAR))),
     # Whether it is liked once it is taken.
     Feature("liked", lambda f: f.common),
-    Feature("lenient", lambda f: f.lenient(f.fade(0.8))),
-    Feature("lenient_long", lambda f: f.lenient(f.fade(0.95))),
-    Feature("mood", lambda f: f.lenient((f.asker.now - f.asker.times < SECOND).astype(np.float64))),
+    Feature("lenient", lambda f: f.past.lenient(f.past.fade(0.8))),
+    Feature("lenient_long", lambda f: f.past.lenient(f.past.fade(0.95))),
+    Feature("mood", lambda f: f.past.lenient((f.asker.now - f.asker.times < SECOND).astype(np.float64))),
     Feature("kin", lambda f: f.kin),
     Feature("kind", lambda f: f.kind),
-    Feature("reach", lambda f: np.log1p(f.engaged) - 3.0),
-    Feature("history", lambda f: f.history - 3.0),
-    Feature("kin_history", lambda f: f.kin * (f.history - 3.0)),
-    Feature("kind_history", lambda f: f.kind * (f.history - 3.0)),
-    Feature("liked_reach", lambda f: f.common * (np.log1p(f.engaged) - 3.0)),
-    Feature("liked_history", lambda f: f.common * (f.history - 3.0)),
+    Feature("reach", lambda f: f.reach - 3.0),
+    Feature("history", lambda f: f.past.history - 3.0),
+    Feature("kin_history", lambda f: f.kin * (f.past.history - 3.0)),
+    Feature("kind_history", lambda f: f.kind * (f.past.history - 3.0)),
+    Feature("liked_reach", lambda f: f.common * (f.reach - 3.0)),
+    Feature("liked_history", lambda f: f.common * (f.past.history - 3.0)),
 )
 
 NAMES = tuple(feature.name for feature in FEATURES)
@@ -406,30 +501,55 @@ SHARED = np.array([feature.shared for feature in FEATURES])
 FEATURE_SET = blake2b("\n".join(NAMES).encode(), digest_size=8).hexdigest()
 """Tells lists of features apart; logged with every slate."""
 
+_SUMS_OF = [(at, feature.formula) for at, feature in enumerate(FEATURES) if isinstance(feature.formula, Sum)]
+NEIGHBOURLY = [(at, sum_of) for at, sum_of in _SUMS_OF if sum_of.similarity != ALIKE]
+"""Features that are sums over neighbours, with their rows."""
+TAGGED = [(at, sum_of) for at, sum_of in _SUMS_OF if sum_of.similarity == ALIKE]
+OTHERS = [(at, feature.formula) for at, feature in enumerate(FEATURES) if not isinstance(feature.formula, Sum)]
+SIMILARITIES_OF = [*(sum_of.similarity for _, sum_of in NEIGHBOURLY), SQUARE, SQUARE]
+"""What the rows of `Past.weights` are weights of."""
+
 RANKED = {"together": 1.0}
 """Weights of the ranker before its first example: decay alone, which follows a shift of interest."""
 LIKED = {"liked": 1.0, "lenient": 0.35, "mood": 0.3, "kin": 0.3, "kind": 0.3}
 """The same for a like given an engagement."""
 
-LIMIT = 60_000.0
-"""Inside of what float16 holds."""
-
 
 def matrix(frame: Frame) -> Floats:
-    """All features of all candidates, as they are logged: float16 values in float32, shape [n, features]."""
-    return scaled(frame)[0]
-
-
-def scaled(frame: Frame) -> tuple[Floats, Scale]:
-    """The same, and what they are told against."""
+    """All features of all candidates, as they are logged: float16 values in float32, shape [n, features], a feature in one piece."""
     x = np.empty((len(FEATURES), frame.n), np.float32)  # a row a feature: each is written in one go
-    for row, feature in zip(x, FEATURES, strict=True):
-        row[:] = feature.formula(frame)
+    x[[at for at, _ in NEIGHBOURLY]] = frame.gathered[: len(NEIGHBOURLY)]
+    x[[at for at, _ in TAGGED]] = frame.tagged[-len(TAGGED) :]
+    for at, formula in OTHERS:
+        x[at] = formula(frame)
     shared: Floats = x[SHARED]
-    tops = shared.max(1, initial=0.0, keepdims=True) if frame.given is None else frame.given.tops
-    x[SHARED] = shares(shared, tops)
-    np.clip(x, -LIMIT, LIMIT, out=x)
-    return np.ascontiguousarray(x.T).astype(np.float16).astype(np.float32), Scale(frame.mean, frame.hottest, tops)
+    if frame.tops is None:
+        frame.tops = shared.max(1, initial=0.0, keepdims=True)
+    x[SHARED] = shares(shared, frame.tops)
+    np.maximum(x, -LIMIT, out=x)
+    np.minimum(x, LIMIT, out=x)
+    return halves(x).T
+
+
+def halves(x: Floats) -> Floats:
+    """Each value as float16 holds it: what `x.astype(float16).astype(float32)` gives, ten times faster. For values within `LIMIT`.
+
+    >>> halves(np.array([0.1, 1e-6, -1e-9, 2049.0], np.float32)).tolist()
+    [0.0999755859375, 1.0132789611816406e-06, -0.0, 2048.0]
+    """
+    bits = x.view(np.uint32)
+    cut = bits >> np.uint32(13)
+    cut &= np.uint32(1)
+    cut += np.uint32(0xFFF)
+    cut += bits
+    cut &= np.uint32(0xFFFFE000)
+    rounded = cut.view(np.float32)  # to eleven digits, of equals to the even
+    # Below SMALL float16 has steps of 2^-24, as float32 has between 1/2 and 1.
+    tiny = x + np.float32(0.75)
+    tiny -= np.float32(0.75)
+    np.copysign(tiny, x, out=tiny)
+    np.copyto(rounded, tiny, where=np.abs(x) < SMALL)
+    return rounded
 
 
 def weights_of(named: Mapping[str, float]) -> Floats:

@@ -32,6 +32,8 @@ Floats = npt.NDArray[np.float32]
 
 EDGE = 1e-4
 """Probabilities are kept this far from 0 and 1."""
+BOUND = np.float32(30.0)
+"""Of log-odds."""
 
 
 class Classifier(Protocol):
@@ -160,15 +162,17 @@ class Actions:
         """Rates per exposure by `PREDICTED`: shape [n, len(PREDICTED)], for features of shape [n, features]."""
         if self.stale:
             self._refresh()
-        rates = np.tile(np.array(self.rates, np.float32), (len(x), 1))
+        rates = np.empty((len(PREDICTED), len(x)), np.float32)
+        rates[:] = np.array(self.rates, np.float32)[:, None]
         if self.linear:
-            odds = x @ self.weights + self.intercepts
-            rates[:, self.linear] = 1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0)))
+            odds = self.weights.T @ x.T + self.intercepts[:, None]
+            rates[self.linear] = 1.0 / (1.0 + np.exp(np.minimum(np.maximum(-odds, -BOUND), BOUND)))
         for i, action in enumerate(PREDICTED):
             if action in self.models and i not in self.linear:
-                rates[:, i] = [self._proba(action, dict(zip(self.names, row, strict=True))) for row in x.astype(np.float64).tolist()]
-        clipped: Floats = np.clip(rates, EDGE, 1.0 - EDGE)
-        return clipped
+                rates[i] = [self._proba(action, dict(zip(self.names, row, strict=True))) for row in x.astype(np.float64).tolist()]
+        np.maximum(rates, np.float32(EDGE), out=rates)
+        np.minimum(rates, np.float32(1.0 - EDGE), out=rates)
+        return rates.T
 
     def _proba(self, action: str, row: dict[str, float]) -> float:
         p = self.models[action].predict_proba_one(row).get(True, 0.5)

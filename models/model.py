@@ -172,10 +172,10 @@ class Model:
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
         """Rates per exposure by `PREDICTED`, and those of the actions of `GIVEN` given an engagement."""
-        rates = self.actions.predict(x)
-        given = rates[:, GIVEN_COLUMNS]
-        rates[:, GIVEN_COLUMNS] = given * rates[:, [CLICK]]
-        return rates, given
+        rates = self.actions.predict(x).T  # a row an action: rows are dealt with in one go
+        given = rates[GIVEN_COLUMNS]
+        rates[GIVEN_COLUMNS] = given * rates[CLICK]
+        return rates.T, given.T
 
     # ------------------------------------------------------------------------------------------------------------ bytes
 

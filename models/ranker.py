@@ -159,6 +159,8 @@ class Ranker:
         self.contexts = np.zeros((rows, factors), np.float32)
         self.rows: dict[int, int] = {}
         """note hash -> row of the item part"""
+        self.ascending: tuple[Hashes, npt.NDArray[np.intp]] | None = None
+        """the same as arrays, for a ranker that only scores; None as soon as it learns"""
         self._allot(min(items, 1024))
 
     # ------------------------------------------------------------------------------------------------------------- rows
@@ -194,6 +196,7 @@ class Ranker:
         if 2 * (len(slate) + len(recent)) > self.items:
             raise ValueError(f"an item part of {self.items} notes cannot learn from {len(slate) + len(recent)} at once")
         self.steps += 1
+        self.ascending = None
         notes = dict.fromkeys([*slate, *recent])
         self.touched[[self.rows[h] for h in notes if h in self.rows]] = self.steps
         new = [h for h in notes if h not in self.rows]
@@ -217,6 +220,14 @@ class Ranker:
         get = self.rows.get
         return np.array([get(h, -1) for h in hashes], np.intp)
 
+    def found(self, hashes: Hashes) -> npt.NDArray[np.intp]:
+        """Row of each note, -1 where there is none: for hundreds at once."""
+        if self.ascending is None:
+            return self._known(hashes.tolist())
+        ordered, rows = self.ascending
+        at = np.searchsorted(ordered[:-1], hashes)  # whatever is larger than all is compared with the last
+        return np.where(ordered[at] == hashes, rows[at], -1)
+
     # ------------------------------------------------------------------------------------------------------------ verbs
 
     def bins(self, context: Context) -> tuple[list[int], int]:
@@ -236,7 +247,7 @@ class Ranker:
     def explain(self, hashes: Hashes, x: Floats, context: Context) -> Parts:
         """Scores by their parts: `score` is their sum, up to rounding."""
         bins, stage = self.bins(context)
-        rows = self._known(hashes.tolist())
+        rows = self.found(hashes)
         known = (rows >= 0).astype(np.float32)
         bias = (self.bias[rows] + self.stage[rows, stage]) * known
         return Parts(x * self.weights[bins].sum(0), bias, (self.answers[rows] @ self.user(context)) * known)
@@ -244,7 +255,7 @@ class Ranker:
     def score(self, hashes: Hashes, x: Floats, context: Context) -> Floats:
         """Log-odds between the notes of a slate: shape [notes]; `x` has shape [notes, features]."""
         bins, stage = self.bins(context)
-        rows = self._known(hashes.tolist())
+        rows = self.found(hashes)
         own = self.bias[rows] + self.stage[rows, stage] + self.answers[rows] @ self.user(context)
         scores: Floats = x @ self.weights[bins].sum(0) + np.where(rows >= 0, own, np.float32(0.0))
         return scores
@@ -357,6 +368,10 @@ class Ranker:
                 for column in columns:
                     fill(column[begin : min(begin + BLOCK, n)])
         self.rows = {h: i for i, h in enumerate(self.hashes[:n].tolist())}
+        self.ascending = None
+        if not learning and n:
+            order = np.argsort(self.hashes[:n])
+            self.ascending = self.hashes[:n][order], order
         return self
 
 

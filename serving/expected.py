@@ -36,6 +36,6 @@ def expected(page: Page) -> Floats:
     running = np.flatnonzero(page.notes["pool"][rows] == RUNNING)
     if running.size:
         at = np.array(rows)[running]
-        blind = page.scorer.score(page.query, page.viewer, page.candidates.take(at), unknown(page.notes[at]), page.scored.scale)
-        predictions[running] = blind.predictions
+        blind = unknown(page.notes[at])
+        predictions[running] = page.scorer.expects(page.query, page.viewer, page.candidates.take(at), blind, page.scored)
     return predictions

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from models.features import Scale
+from models.features import Frame
 from models.interest import Named, Taste
 from models.user import Hot
 from serving.beside import Beside
@@ -151,8 +151,8 @@ class Scored(NamedTuple):
     """what is known of the user beside them, as it is logged"""
     contributions: Floats | None
     """[n, len(parts)], adding up to `score`; None when nobody asked for an explanation"""
-    scale: Scale | None = None
-    """what the features are told against; None when that is nothing of the candidates"""
+    frame: Frame | None = None
+    """what the predictions come from, for `Scorer.expects`; None when that needs nothing of it"""
 
 
 class Source(Protocol):
@@ -208,10 +208,10 @@ class Scorer(Protocol):
     def parts(self) -> Sequence[str]:
         """Names of the contributions."""
 
-    def score(
-        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scale: Scale | None = None
-    ) -> Scored:
-        """`scale`: that of the candidates which these are some of; None: they are all."""
+    def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored: ...
+
+    def expects(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored) -> Floats:
+        """The predictions for some of the candidates that were `scored`, were their records these `notes`."""
 
 
 class Placed(NamedTuple):

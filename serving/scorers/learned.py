@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from config.events import PREDICTED
 from config.settings import SettingsError
-from models.features import FEATURE_SET, NAMES, Frame, Scale, scaled
+from models.features import FEATURE_SET, NAMES, Frame, matrix
 from models.lists import EPOCH
 from models.model import GIVEN, HIDE, Model
 from serving.asker import asker_from
 from serving.scorers.prior import PriorScorer
-from serving.stages import Candidates, Query, Scored, Viewer
+from serving.stages import Candidates, Floats, Query, Scored, Viewer
 
 OWN = [NAMES.index(name) for name in ("tags", "author", "channel")]
 LEAST = np.float32(0.05)
@@ -68,21 +68,25 @@ class LearnedScorer:
         self.click, self.hide = np.float32(worth.get("click", 0.0)), np.float32(worth.get("hide", 0.0))
         self.given = np.array([worth.get(action, 0.0) for action in GIVEN], np.float32)
 
-    def score(
-        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scale: Scale | None = None
-    ) -> Scored:
+    def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:
         asker = asker_from(viewer)
-        x, scale = scaled(Frame(asker, notes, EPOCH, self.half_lives_ms, scale))
+        frame = Frame(asker, notes, EPOCH, self.half_lives_ms)
+        x = matrix(frame)
         context = asker.context(self.recent)
         if self.model is None:
-            return self.prior.score(query, viewer, candidates, notes)._replace(features=x, context=context.encode(), scale=scale)
+            return self.prior.score(query, viewer, candidates, notes)._replace(features=x, context=context.encode())
         predictions, given = self.model.predict(x)
         worth = np.log(np.maximum(self.click + given @ self.given + self.hide * predictions[:, HIDE], LEAST))
         hashes = candidates.hashes
         own = x[:, OWN].sum(axis=1)
         if not query.explain:
             score = self.model.ranker.score(hashes, x, context) + worth
-            return Scored(score, own, predictions, x, context.encode(), None, scale)
+            return Scored(score, own, predictions, x, context.encode(), None, frame)
         by = self.model.ranker.explain(hashes, x, context)
         contributions: Any = np.concatenate([by.features, np.stack([by.bias, by.factors, worth], axis=1)], axis=1)
-        return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions, scale)
+        return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions, frame)
+
+    def expects(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored) -> Floats:
+        if self.model is None or scored.frame is None:
+            return self.prior.expects(query, viewer, candidates, notes, scored)
+        return self.model.predict(matrix(Frame(scored.frame.asker, notes, EPOCH, self.half_lives_ms, scored.frame)))[0]

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from models.features import Scale
-from serving.stages import Candidates, Query, Scored, Scorer, Viewer
+from serving.stages import Candidates, Floats, Query, Scored, Scorer, Viewer
 
 Key = Callable[[Candidates, npt.NDArray[np.void]], npt.NDArray[Any]]
 
@@ -42,10 +41,11 @@ class OrderedScorer:
         self.version, self.features, self.feature_set = scorer.version, scorer.features, scorer.feature_set
         self.parts: Sequence[str] = (key.__name__,)
 
-    def score(
-        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scale: Scale | None = None
-    ) -> Scored:
-        scored = self.scorer.score(query, viewer, candidates, notes, scale)
+    def expects(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored) -> Floats:
+        return self.scorer.expects(query, viewer, candidates, notes, scored)
+
+    def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:
+        scored = self.scorer.score(query, viewer, candidates, notes)
         score = np.empty(notes.size, np.float32)
         score[np.argsort(self.key(candidates, notes), kind="stable")] = 1.0 / np.arange(1, notes.size + 1)
         return scored._replace(score=score, contributions=score[:, None])

@@ -22,7 +22,6 @@ from config.events import PREDICTED
 from config.keys import hash64
 from config.records import SOURCES
 from config.settings import Interest, SettingsError
-from models.features import Scale
 from models.lists import EPOCH
 from serving.stages import Candidates, Floats, Query, Scored, Viewer, lookup, member
 
@@ -198,9 +197,10 @@ class PriorScorer:
         self.hide = PREDICTED.index("hide")
         self.hide_rate = np.float32(rates["hide"])
 
-    def score(
-        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scale: Scale | None = None
-    ) -> Scored:
+    def expects(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored) -> Floats:
+        return self.score(query, viewer, candidates, notes).predictions
+
+    def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:
         frame = Frame(viewer, candidates, notes, self)
         features = np.empty((len(FEATURES), notes.size), np.float32)  # a row a feature: each is written in one go
         for row, (_, column) in zip(features, FEATURES, strict=True):
