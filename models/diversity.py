@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from math import sqrt
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
 
 TINY = 1e-9
 
 
 class Diversity:
-    """Greedy choice of score + spread · (what is new against the last few): N · d operations a place.
+    """Greedy choice of score + spread · (what is new against the last few): N · window operations a place, after one product of the vectors.
 
     Shines on feeds that are read from the top, where what was shown long ago may come again. It knows only the vectors it is given:
     two notes with equal tags are the same to it. Where the rules leave nothing to choose from, they give way, tags first: a short page
@@ -55,37 +59,50 @@ class Diversity:
         deviation = float(scores.std()) if len(scores) else 0.0
         value = (scores - scores.mean()) / deviation if deviation > 0.0 else np.zeros(len(scores))
         limit = max(1, int(self.tag_share * n))
-        used: dict[int, int] = {}
+        used: Counter[int] = Counter()
         """places by tag"""
         full = np.zeros(len(scores), np.bool_)
         """rows with a tag that has its share"""
-        rest = vectors.astype(np.float64)
-        bases: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = []
         free = np.ones(len(scores), np.bool_)
-        chosen = np.empty(n, np.intp)
+        doubles = vectors.astype(np.float64)
+        common = doubles @ doubles.T
+        new = common.diagonal().copy()
+        """by row, the square of what is new in it against what stands in the window"""
+        told = np.zeros((self.window, len(scores)))
+        """by place of the window and row, how much of the row lies along what that place brought: those directions are at right angles"""
+        known = np.zeros_like(told)
+        """their squares"""
+        by, tags_of = authors.tolist(), tags.tolist()
+        chosen: list[int] = []
         for place in range(n):
-            worth = value + self.spread * np.sqrt(np.einsum("ij,ij->i", rest, rest)) if place else value
-            apart = free & (authors != before) if before else free
-            within = apart & ~full
-            row = best(worth, within)
-            if row < 0:
-                row = best(worth, apart)
-            if row < 0:
-                row = best(worth, free)
-            chosen[place], free[row], before = row, False, int(authors[row])
-            for tag in set(tags[row].tolist()) - {0}:
-                used[tag] = used.get(tag, 0) + 1
+            worth = value + self.spread * np.sqrt(new) if place else value
+            row = int(worth.argmax())
+            if not free[row] or full[row] or (before and by[row] == before):
+                row = allowed(worth, free, full, authors, before)
+            chosen.append(row)
+            free[row], value[row], before = False, -np.inf, by[row]
+            for tag in set(tags_of[row]) - {0}:
+                used[tag] += 1
                 if used[tag] == limit:
                     full |= (tags == tag).any(1)
-            base = rest[row].copy()
-            if len(bases) == self.window:
-                gone, share = bases.pop(0)
-                rest += share[:, None] * gone
-            length = float(base @ base)
-            share = rest @ base / length if length > TINY else np.zeros(len(scores))
-            rest -= share[:, None] * base
-            bases.append((base, share))
-        return chosen
+            along = common[row] - told[:, row] @ told
+            length = float(new[row])
+            at = place % self.window
+            new += known[at]
+            told[at] = along / sqrt(length) if length > TINY else 0.0
+            np.multiply(told[at], told[at], out=known[at])
+            new -= known[at]
+            np.maximum(new, 0.0, out=new)
+        return np.array(chosen, np.intp)
+
+
+def allowed(worth: npt.NDArray[np.float64], free: Mask, full: Mask, authors: Hashes, before: int) -> int:
+    """The best row under the rules, or under those that leave one."""
+    apart = free & (authors != before) if before else free
+    row = best(worth, apart & ~full)
+    if row < 0:
+        row = best(worth, apart)
+    return row if row >= 0 else best(worth, free)
 
 
 def best(worth: npt.NDArray[np.float64], allowed: npt.NDArray[np.bool_]) -> int:

@@ -24,7 +24,7 @@ from config.settings import Feed, Pool
 from serving.match import match
 from serving.stages import Candidates, Mask, Placed, Query, Scored, Viewer
 from serving.underway import Underway
-from store.layout import POOL_STATES
+from store.layout import POOL_STATES, taken
 
 POOL = SLOTS.index("pool")
 RUNNING = POOL_STATES.index("running")
@@ -123,15 +123,15 @@ class Allotment:
         rows = np.flatnonzero(((candidates.sources & FROM_POOL) != 0) & (notes["pool"] == RUNNING))
         if not rows.size:
             return []
-        hashes, running = candidates.hashes[rows], notes[rows]
+        hashes, running = candidates.hashes[rows], taken(notes, rows)
         own, given = self.underway.own(hashes)
         wants = self.ladder.wants(running, own, viewer.now)
         may = self.ladder.open(running, own, given, wants) & self.underway.stands(hashes)
-        rows = rows[may]
+        rows, running = rows[may], taken(running, may)
         if not rows.size:
             return []
-        score = notes["score"][rows].astype(np.float64)
-        pull = self.rules.pool_match * match(viewer, notes[rows], scored.own[rows], self.rules)
+        score = running["score"].astype(np.float64)
+        pull = self.rules.pool_match * match(viewer, running, scored.own[rows], self.rules)
         drawn = self.ladder.draw((wants.due / wants.base)[may], score, pull, count, self.rules.pool_temperature, rng)
         return [(int(rows[at]), propensity) for at, propensity in drawn]
 

@@ -40,7 +40,7 @@ from serving.stages import Ask, Candidates, EarlyFilter, Filter, Hashes, Page, P
 from serving.text import facts_from, text_from
 from serving.viewer import NO_TASTE, PARTS, viewer_from
 from store.base import Store, StoreError
-from store.layout import HEAD, NOTE, aligned, heads_from, notes_from
+from store.layout import HEAD, NOTE, aligned, heads_from, notes_from, taken
 
 log = structlog.get_logger("serving.feed")
 
@@ -149,7 +149,7 @@ class Feed:
         for judge in pipeline.filters:
             keep = judge.keeps(query, viewer, candidates, notes)
             if not keep.all():
-                candidates, notes = self.kept(judge.name, candidates, keep), notes[keep]
+                candidates, notes = self.kept(judge.name, candidates, keep), taken(notes, keep)
         page = self.page(query, viewer, candidates, notes, pipeline)
 
         shown = [int(candidates.hashes[p.row]) for p in page.placed]

@@ -60,5 +60,12 @@ def keyed(prefixes: Sequence[bytes], digests: npt.ArrayLike) -> list[bytes]:
     """Keys of notes by hash, each under the prefix of the partition that owns it."""
     hashes = np.asarray(digests, np.uint64)
     digits = hexlify(hashes.astype(">u8").tobytes())
-    owners: list[int] = (hashes % np.uint64(len(prefixes))).tolist()
-    return [prefixes[owner] + digits[at : at + 16] for owner, at in zip(owners, range(0, len(digits), 16), strict=True)]
+    owners = hashes % np.uint64(len(prefixes))
+    length = len(prefixes[0])
+    if all(len(prefix) == length for prefix in prefixes):  # then keys are of one length, and rows of one array
+        keys = np.empty((hashes.size, length + 16), np.uint8)
+        keys[:, :length] = np.frombuffer(b"".join(prefixes), np.uint8).reshape(-1, length)[owners]
+        keys[:, length:] = np.frombuffer(digits, np.uint8).reshape(-1, 16)
+        made: list[bytes] = keys.reshape(-1).view(f"S{length + 16}").tolist()
+        return made
+    return [prefixes[owner] + digits[at : at + 16] for owner, at in zip(owners.tolist(), range(0, len(digits), 16), strict=True)]

@@ -15,7 +15,7 @@ from serving.feed import Answer
 from serving.reasons import reasons
 from serving.scorers.prior import distance_km
 from serving.stages import lookup, member
-from store.layout import MEDIA, POOL_STATES
+from store.layout import MEDIA, POOL_STATES, taken
 
 SPONSORED = SLOTS.index("sponsored")
 POOL = SLOTS.index("pool")
@@ -67,7 +67,7 @@ def items(answer: Answer) -> list[dict[str, Any]]:
     if not page.placed:
         return []
     rows = [placed.row for placed in page.placed]
-    notes = page.notes[rows]
+    notes = taken(page.notes, rows)
     hashes: list[int] = notes["hash"].tolist()
     sources: list[int] = page.candidates.sources[rows].tolist()
     tiers: list[int] = np.where(notes["pool"] == RUNNING, notes["tier"], -1).tolist()

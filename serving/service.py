@@ -170,7 +170,7 @@ class Service:
         if len(page.placed) < query.n or start > LAST_POSITION:
             return None
         before = NOTHING_SHOWN if query.shown is None else query.shown
-        if any(early.name == SeenFilter.name for early in self.pipelines[query.surface].early):
+        if before.size and any(early.name == SeenFilter.name for early in self.pipelines[query.surface].early):
             before = before[~np.isin(before, page.viewer.seen.astype(np.uint32))]
         rows = [placed.row for placed in page.placed]
         shown = np.concatenate([before, page.candidates.hashes[rows].astype(np.uint32)])

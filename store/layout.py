@@ -8,6 +8,7 @@ live in the state.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -70,6 +71,12 @@ def notes_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.void], np
             return notes, np.arange(notes.size)
     kept = [i for i, v in enumerate(values) if v is not None and len(v) == size and v[0] == NOTE_VERSION]
     return np.frombuffer(b"".join([values[i] or b"" for i in kept]), NOTE), np.array(kept, np.intp)
+
+
+def taken(notes: npt.NDArray[np.void], rows: npt.NDArray[Any] | Sequence[int]) -> npt.NDArray[np.void]:
+    """Some of the records, by index or mask, whole: `notes[rows]` copies field by field, five times slower."""
+    whole = notes.view(np.uint8).reshape(notes.size, notes.dtype.itemsize)[rows]
+    return whole.reshape(-1).view(notes.dtype)
 
 
 def aligned(values: Sequence[bytes | None]) -> npt.NDArray[np.void]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import models.features
 from config.events import ACTIONS
-from models.features import FEATURES, NAMES, RANKED, Asker, Frame, distance_km, join, matrix, weights_of
+from models.features import FEATURES, NAMES, RANKED, Asker, Frame, distance_km, halves, join, matrix, weights_of
 from models.interest import Taste
 from models.neighbours import Around, Neighbours, read
 from store.layout import NOTE
@@ -141,3 +141,11 @@ def test_weights_are_given_by_the_names_of_features() -> None:
     assert weights_of(RANKED).sum() == 1.0
     with pytest.raises(KeyError, match="nothing"):
         weights_of({"nothing": 1.0})
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(-60_000, 60_000, width=32), min_size=1))
+def test_values_are_rounded_as_float16_rounds_them(values: list[float]) -> None:
+    """The fast way and the plain one, to the bit."""
+    x = np.array([values], np.float32)
+    assert (halves(x).view(np.uint32) == x.astype(np.float16).astype(np.float32).view(np.uint32)).all()
