@@ -51,6 +51,8 @@ class Watch:
         self.tally = Tally(3600.0, 15.0)
         self.started = service.wall()
         self.lines: list[Present] = []
+        self.heard = 0.0
+        """when the store last told the lines, epoch seconds: their age counts from there, since who cannot write his line may well live"""
         self.known: set[str] = set()
         self.wrong: dict[str, str] = {}
         self.gauges: dict[str, Samples] = {}
@@ -71,7 +73,7 @@ class Watch:
         began = time.perf_counter()
         now = self.service.wall()
         await self.read()
-        await self.scrape(now)
+        await self.scrape()
         # In a thread: with many partitions this takes tens of milliseconds, for which no feed should wait.
         self.body = await asyncio.to_thread(self.composed, now)
         self.took_ms = (time.perf_counter() - began) * 1000.0
@@ -91,14 +93,15 @@ class Watch:
         with contextlib.suppress(StoreError, Problem, TimeoutError):
             async with asyncio.timeout(service.settings.redis.timeout_s):
                 self.lines = await present(service.store, service.settings.kafka.prefix)
+                self.heard = service.wall()
                 self.pools = await totals(service)
                 for row in self.pools:
                     metrics.POOL_NOTES.labels(str(row["tier"])).set(row["notes"])
                 metrics.POOL_SHORTFALL.set(sum(row["owed"] for row in self.pools))
 
-    async def scrape(self, now: float) -> None:
+    async def scrape(self) -> None:
         """What the living workers' metrics say, all at once."""
-        living = [line for line in self.lines if now - line.at < self.bounds.worker_silent_s]
+        living = [line for line in self.lines if self.heard - line.at < self.bounds.worker_silent_s]
         answers = await asyncio.gather(*(asyncio.to_thread(fetched, line.metrics, SCRAPE_S) for line in living), return_exceptions=True)
         self.wrong = {}
         gauges: dict[str, Samples] = {}
@@ -122,7 +125,7 @@ class Watch:
         total = self.tally.total
         lately, seconds = self.tally.since(now, WINDOW_S)
         hour, _ = self.tally.since(now, 3600.0)
-        lag = self.lag(now, lately, seconds)
+        lag = self.lag()
         surfaces = tables.spreads(lately, "upwell_feed_seconds", "surface")
         to_state = tables.spreads(lately, "upwell_event_to_state_seconds", "stage")
         state = service.snapshot.state()
@@ -148,14 +151,14 @@ class Watch:
             "faults": tables.faults(total, self.tally.since(now, 600.0)[0], lately, seconds),
             "feed": {"surfaces": surfaces, "degraded": tables.degraded(total, lately, seconds)},
             "http": tables.http(total, lately, seconds),
-            "workers": tables.workers(self.lines, now, bounds.worker_silent_s, self.wrong),
+            "workers": tables.workers(self.lines, self.heard, bounds.worker_silent_s, self.wrong),
             "bounds": {"lag_s": bounds.lag_s, "fresh_s": bounds.fresh_s, "feed_p99_ms": bounds.feed_p99_ms},
         }
         told["alerts"] = self.lasting.told([wrong for rule in RULES for wrong in rule(told, bounds)], now)
         told["hour"] = self.remember(now, told, lately, seconds)
         return told
 
-    def lag(self, now: float, lately: Samples, seconds: float) -> list[dict[str, Any]]:
+    def lag(self) -> list[dict[str, Any]]:
         """Every input of every stage: lag as this process measures it, and the age of the newest heartbeat applied."""
         service = self.service
         keys, prefix = service.snapshot.keys, service.settings.kafka.prefix
@@ -164,7 +167,7 @@ class Watch:
         age, records = gauge(metrics.LAG_SECONDS), gauge(metrics.LAG_RECORDS)
         ends, applied = gauge(metrics.LOG_END_OFFSET), gauge(metrics.CHECKPOINT_OFFSET)
         probed = gauge(metrics.PROBE_AGE, "stage", "partition") if service.settings.api.probe_s > 0 else {}
-        held = tables.owners(self.lines, now, self.bounds.worker_silent_s)
+        held = tables.owners(self.lines, self.heard, self.bounds.worker_silent_s)
         told: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for one in inputs(keys.manifest):
             told.setdefault((one.stage, one.topic), []).append(

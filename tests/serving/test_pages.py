@@ -24,6 +24,7 @@ from serving.routes.pages import WEB
 from store.workers import Present, renew
 from tests import parts
 from tests.serving.system import System, event, note
+from tests.serving.test_edge import Breakable
 from tools import topics
 from tools.up import EMBEDDED, Child
 
@@ -120,6 +121,31 @@ def test_what_is_told_is_what_is_there(town: System) -> None:
     town.clock += 20_000
     town.run(watch.look())
     assert "UpwellNoWorker" in [alert["name"] for alert in town.get("/ops/data")["alerts"]]
+
+
+def test_workers_live_on_while_the_store_is_away() -> None:
+    """Who cannot write his line may well live: his metrics are read on, so that what he misses is seen, and nobody starts another worker."""
+    store = Breakable()
+    system = System(store=store)
+    try:
+        watch, prefix = system.app.state.watch, system.settings.kafka.prefix
+        line = Present("w1", system.clock / 1000, 0.0, "h", 1, "http://127.0.0.1:9/metrics", "0", {"users": [0, 1]})
+        system.run(renew(store, prefix, line))
+        system.run(watch.look())
+        store.away = True
+        for _ in range(2):
+            system.clock += 40_000
+            system.run(watch.look())
+        told = system.get("/ops/data")
+        [worker] = told["workers"]
+        assert worker["alive"]
+        assert "URLError" in worker["wrong"]
+        held = {(row["stage"], p["owner"]) for row in told["lag"] for p in row["partitions"]}
+        assert ("users", "w1") in held
+        assert ("users", None) not in held
+        assert "UpwellWorkerMetrics" in [alert["name"] for alert in told["alerts"]]
+    finally:
+        system.close()
 
 
 def test_64_partitions_are_told_within_200_ms() -> None:
