@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from config import metrics
+from config.headers import read_leniently
 from config.settings import Kafka, Settings
 from config.topics import full
 from serving.producer import security
@@ -27,6 +28,7 @@ from store.base import Store, StoreError
 from store.lag import Input, Standing, Trail, inputs, standing
 
 log = structlog.get_logger("serving.lag")
+read_leniently()
 
 EVERY_S = 1.0
 ANSWER_S = 5.0

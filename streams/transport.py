@@ -34,10 +34,12 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from config.headers import read_leniently
 from streams.stage import Record
 from streams.unpack import LOG_APPEND_TIME, Fetched
 
 log = structlog.get_logger("upwell.transport")
+read_leniently()
 
 Answer = TypeVar("Answer")
 
