@@ -1,6 +1,6 @@
 """A worker: any number of stages in one process, each a Faust app and a consumer group of its own.
 
-    Faust app (assignment, rebalancing) ─► frames ─► Owner per partition ─► producer, store
+    Faust app (assignment, rebalancing): frames ─► Owner per partition ─► producer, store
 
 The mechanism is `fold.py` (what a piece is), `owner.py` (one partition at work) and `transport.py` (frames out of Faust). Here they are
 put together: a stage's app, the producer, the store, ticks for quiet partitions, offsets for operators' tools, metrics, and the stop.
@@ -49,7 +49,7 @@ from streams.owner import QUEUE, Owner, SendError, Stop
 from streams.presence import Presence
 from streams.stage import Stage
 from streams.standing import Standing
-from streams.transport import Assigned, BrokerAway, Busy, Frame, FrameConsumerThread, FrameTransport, GroupLost, LogBounds
+from streams.transport import Assigned, BrokerAway, Busy, Deliver, Frame, FrameConsumerThread, FrameTransport, GroupLost, LogBounds
 
 log = structlog.get_logger("upwell.worker")
 
@@ -124,6 +124,7 @@ class FrameApp(faust.App):
     BootStrategy: ClassVar[type[BootStrategy]] = NoProducer
     assigned: Assigned
     busy: Busy
+    deliver: Deliver
     fetch_wait_ms: int
 
 
@@ -162,10 +163,10 @@ class StageApp:
             consumer_auto_offset_reset="none",
         )
         app.transport = FrameTransport(app.conf.broker_consumer, app, loop=app.loop)
-        app.assigned, app.busy, app.fetch_wait_ms = (self.assigned, self.busy, kafka.fetch_wait_ms)
+        app.assigned, app.busy, app.deliver, app.fetch_wait_ms = (self.assigned, self.busy, self.deliver, kafka.fetch_wait_ms)
         app.on_partitions_revoked.connect(self.revoked)
         channel = app.topic(*self.topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
-        app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.frames)
+        app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.nothing)
         self.resolve: fold.Resolve | None = None
         if hasattr(stage, "wants_facts"):
             from streams.facts import FactsCache
@@ -181,14 +182,17 @@ class StageApp:
     def thread(self) -> FrameConsumerThread:
         return cast(FrameConsumerThread, cast(Any, self.app.consumer)._thread)
 
-    async def frames(self, stream: Any) -> None:
-        async for event in stream.noack().events():
-            owner = self.owners.get(event.message.tp)
-            frame: Frame = event.message.value
-            # Without an owner there was no assignment yet: the seek that follows it reads this again.
-            if owner is not None:
-                owner.arrived(frame)
-                owner.queue.put_nowait(frame)
+    async def nothing(self, stream: Any) -> None:
+        """Faust reads the topics that an agent listens to. What is read goes to `deliver`."""
+        async for _ in stream:
+            pass
+
+    def deliver(self, tp: TP, frame: Frame) -> None:
+        """Without an owner there was no assignment yet: the seek that follows it reads this again."""
+        owner = self.owners.get(tp)
+        if owner is not None:
+            owner.arrived(frame)
+            owner.queue.put_nowait(frame)
 
     def busy(self, tp: TP) -> bool:
         """Whether enough frames wait at its owner. Called by the consumer's thread."""

@@ -323,17 +323,28 @@ class Owner:
             part.condemned[error.position] = key[1]
             del self.failures[key]
 
-    async def take(self, frame: Frame) -> None:
-        """Apply one frame."""
+    def feed(self, frame: Frame) -> bool:
+        """Hand the fold what is new to it; False at a hole."""
         if frame.epoch != self.epoch or frame.end <= self.fed:
-            return
+            return True
         if frame.start is None or frame.start > self.fed:
-            await self.rewind(f"a hole: {self.fed} is applied, reading stood at {frame.start}")
-            return
-        part, fed = self.part, self.fed
-        part.feed(frame.records if frame.start == fed else [r for r in frame.records if r.offset >= fed])
+            return False
+        fed = self.fed
+        self.part.feed(frame.records if frame.start == fed else [r for r in frame.records if r.offset >= fed])
         self.fed = frame.end
         metrics.FRAME_RECORDS.observe(len(frame.records))
+        return True
+
+    async def take(self, frame: Frame) -> None:
+        """Apply a frame, and with it all that came since: one piece costs less than two."""
+        part = self.part
+        while True:
+            if not self.feed(frame):
+                await self.rewind(f"a hole: {self.fed} is applied, reading stood at {frame.start}")
+                return
+            if self.queue.empty() or self.outdated or self.still:
+                break
+            frame = self.queue.get_nowait()
         while part.waiting:
             started = time.perf_counter()
             await fold.step(part, self.store, self.resolve)

@@ -1,10 +1,11 @@
-"""Frames out of Faust: what one fetch brought for a partition is handed over as one message.
+"""Frames beside Faust: what one fetch brought for a partition goes to its owner in one piece.
 
-Faust moves about 12 thousand messages a second through its conductor, and half a million when a message is a frame. Everything else stays
-Faust's: group membership, assignment, rebalancing, supervision. The consumer thread is the one place that changes:
+Faust moves about 12 thousand messages a second through its conductor; and what it moves takes half a dozen turns of the worker's loop, each of which
+waits for whatever else is folded then. So nothing goes that way. Everything else stays Faust's: group membership, assignment, rebalancing,
+supervision. The consumer thread is the one place that changes:
 
-- `_fetch_records` wraps what the fetcher returned into frames, of those partitions only whose owner stands where the store stands and has
-  room: a partition that waits for its store holds up no other;
+- `_fetch_records` makes frames of what the fetcher returned and hands them over in one turn of the worker's loop, of those partitions only whose
+  owner stands where the store stands and has room: a partition that waits for its store holds up no other. Faust is told that nothing came;
 - `seek_to_committed` tells the app what is assigned, and returns at once: each partition's owner reads its checkpoint and seeks by itself.
   Faust calls it during every rebalance, also twice at a time, and gives up for good when it takes 90 seconds: it may not wait for a store;
 - offsets are committed to Kafka by `commit_checkpoints`, for operators' tools only; nothing here ever reads them, and neither does the client:
@@ -16,6 +17,8 @@ Faust's: group membership, assignment, rebalancing, supervision. The consumer th
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,7 +39,7 @@ from faust.types import TP
 
 from config.headers import read_leniently
 from streams.stage import Record
-from streams.unpack import LOG_APPEND_TIME, Fetched
+from streams.unpack import Fetched
 
 log = structlog.get_logger("upwell.transport")
 read_leniently()
@@ -85,11 +88,16 @@ Assigned = Callable[[Iterable[TP]], None]
 
 Busy = Callable[[TP], bool]
 
+Deliver = Callable[[TP, Frame], None]
+
 AGAIN_S = 1.0
 """After which a broker that was away is tried again."""
 
 LOOK_AGAIN_S = 0.02
 """How long a fetch waits at most while a partition is left out of it."""
+
+HANDED = 32
+"""Frames on their way to the worker's loop before no more are fetched."""
 
 
 class FrameConsumerThread(driver.AIOKafkaConsumerThread):
@@ -97,10 +105,13 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
 
     assigned: Assigned
     busy: Busy
+    deliver: Deliver
     fetch_wait_ms = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.handed: deque[tuple[TP, Frame]] = deque()
+        """frames on their way: this thread appends, the worker's loop takes"""
         self.starts: dict[TP, int] = {}
         self.epochs: dict[TP, int] = {}
         self.sought: set[TP] = set()
@@ -134,28 +145,45 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
             raise BrokerAway(f"{type(error).__name__}: {error}") from None
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None) -> Any:
-        ready = {tp for tp in active_partitions if TP(tp.topic, tp.partition) in self.sought and not self.busy(TP(tp.topic, tp.partition))}
-        if not ready:
-            await asyncio.sleep(LOOK_AGAIN_S)
-            return {}
-        if len(ready) < len(active_partitions):
-            timeout = LOOK_AGAIN_S
-        try:
-            fetched = await super()._fetch_records(consumer, ready, timeout=timeout, max_records=max_records)
-        except KafkaError as error:
-            # Of a partition that a rebalance has just taken or given (no offset, out of range): its owner's next seek sets it right.
-            log.warning("fetch failed", error=repr(error))
-            await asyncio.sleep(LOOK_AGAIN_S)
-            return {}
-        return {tp: [self.frame(tp, records)] for tp, records in fetched.items() if records}
+        """Fetches and hands over for `timeout` seconds, or until Faust stops the flow; returns nothing."""
+        until = time.monotonic() + (timeout or 0.0)
+        while self.consumer.flow_active and (left := until - time.monotonic()) > 0:
+            active = tuple(active_partitions)  # the worker's loop may change it meanwhile
+            ready = {tp for tp in active if TP(tp.topic, tp.partition) in self.sought and not self.busy(TP(tp.topic, tp.partition))}
+            if not ready or len(self.handed) >= HANDED:
+                await asyncio.sleep(LOOK_AGAIN_S)
+                continue
+            if len(ready) < len(active):
+                left = min(left, LOOK_AGAIN_S)
+            try:
+                fetched = await super()._fetch_records(consumer, ready, timeout=left, max_records=max_records)
+            except KafkaError as error:
+                # Of a partition that a rebalance has just taken or given (no offset, out of range): its owner's next seek sets it right.
+                log.warning("fetch failed", error=repr(error))
+                await asyncio.sleep(LOOK_AGAIN_S)
+                continue
+            self.hand_over(fetched)
+        return {}
 
-    def frame(self, tp: Any, records: list[Record]) -> Carrier:
-        """One message that carries them all, at the offset of the last."""
-        tp = TP(tp.topic, tp.partition)
+    def hand_over(self, fetched: Mapping[Any, list[Record]]) -> None:
+        """All frames of a fetch in one turn of the worker's loop."""
+        frames = [(TP(tp.topic, tp.partition), records) for tp, records in fetched.items() if records]
+        self.handed.extend([(tp, self.frame(tp, records)) for tp, records in frames])
+        if frames:
+            self.parent_loop.call_soon_threadsafe(self.take_over)
+
+    def take_over(self) -> None:
+        """On the worker's loop; what another call for it has taken is gone."""
+        handed = self.handed
+        while handed:
+            self.deliver(*handed.popleft())
+
+    def frame(self, tp: TP, records: list[Record]) -> Frame:
+        """One frame that carries them all."""
         end = records[-1].offset + 1
         frame = Frame(self.starts.get(tp), end, self.epochs.get(tp, 0), records, max(self.highwater(tp), end))
         self.starts[tp] = end
-        return Carrier(tp, records[-1], frame)
+        return frame
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Where the store stands is where reading resumes: the owners will seek there."""
@@ -283,36 +311,13 @@ def stand_still(subscriptions: Any) -> None:
     subscriptions.assign_from_subscribed = assigned
 
 
-class Carrier:
-    """What the driver takes for a record: the frame as its value."""
-
-    __slots__ = ("checksum", "headers", "key", "offset", "partition", "serialized_key_size", "serialized_value_size", "timestamp", "timestamp_type", "topic", "value")  # fmt: skip
-
-    def __init__(self, tp: TP, last: Record, frame: Frame) -> None:
-        self.topic, self.partition, self.offset = (tp.topic, tp.partition, last.offset)
-        self.timestamp, self.timestamp_type = last.timestamp, LOG_APPEND_TIME
-        self.headers, self.key, self.value, self.checksum = (), None, frame, None
-        self.serialized_key_size = self.serialized_value_size = 0
-
-
-class Unread(dict[TP, int | None]):
-    """Faust drops what lies before the last message it read, and so what is read again after a seek; owners know better."""
-
-    def __getitem__(self, tp: TP) -> int | None:
-        return None
-
-
 class FrameConsumer(driver.Consumer):
     """Consumer whose thread makes frames."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._read_offset = Unread()
 
     def _new_consumer_thread(self) -> FrameConsumerThread:
         thread = FrameConsumerThread(self, loop=self.loop, beacon=self.beacon)
         app: Any = self.app
-        thread.assigned, thread.busy = app.assigned, app.busy
+        thread.assigned, thread.busy, thread.deliver = app.assigned, app.busy, app.deliver
         thread.fetch_wait_ms = app.fetch_wait_ms
         return thread
 
