@@ -209,11 +209,11 @@ class Past:
         tags, taste = self.asker.recent["tags"], self.asker.taste
         bag = np.zeros((len(tags), len(self.names)))
         row, slot = np.nonzero(tags)
-        bag[row, np.searchsorted(self.names, tags[row, slot])] = 1.0
+        bag[row, self.names.searchsorted(tags[row, slot])] = 1.0
         bag /= np.sqrt(np.maximum((tags != 0).sum(1), 1))[:, None]
         weights = np.array([self.surplus, np.ones(len(tags)), *(sum_of.weight(self) for _, sum_of in TAGGED)])
         tagged = np.zeros((1 + len(weights), len(self.names) + 1))
-        tagged[0, np.searchsorted(self.names, taste.tags)] = taste.tag_weights
+        tagged[0, self.names.searchsorted(taste.tags)] = taste.tag_weights
         tagged[1:, :-1] = weights @ bag
         return tagged
 
@@ -268,12 +268,12 @@ class Frame:
         if not len(joined.hashes) or not self.n:
             return
         hashes = self.notes["hash"].astype(np.uint64)
-        at = np.searchsorted(joined.hashes[:-1], hashes)  # whatever is larger than all is compared with the last
-        known = np.flatnonzero(joined.hashes[at] == hashes)
+        at = joined.hashes[:-1].searchsorted(hashes)  # whatever is larger than all is compared with the last
+        known = (joined.hashes[at] == hashes).nonzero()[0]
         column = np.full(len(joined.hashes), -1, np.intp)
         column[at[known]] = known
         to = column[joined.place]
-        hit = np.flatnonzero(to >= 0)
+        hit = (to >= 0).nonzero()[0]
         if not len(hit):
             return
         self.owner, to = joined.owner[hit], to[hit]
@@ -322,9 +322,9 @@ class Frame:
         there = tags != 0
         sums = np.zeros((3 + len(TAGGED), self.n))
         if len(names):
-            used = np.flatnonzero(there.any(1))  # most notes have a few of the eight
+            used = there.any(1).nonzero()[0]  # most notes have a few of the eight
             said = tags[used]
-            at = np.searchsorted(names[:-1], said)
+            at = names[:-1].searchsorted(said)
             at[names[at] != said] = len(names)
             for slot in at:
                 sums += self.past.tagged[:, slot]
@@ -383,7 +383,7 @@ def begins(ascending: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     other = np.empty(len(ascending), np.bool_)
     other[0] = True
     np.not_equal(ascending[1:], ascending[:-1], out=other[1:])
-    return np.flatnonzero(other)
+    return other.nonzero()[0]
 
 
 def rate(counts: npt.NDArray[Any], mean: float, without: float = 0.0, liked: npt.NDArray[np.float64] | float = 0.0) -> Any:
@@ -433,7 +433,7 @@ def _lookup(of: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], values: Fl
     """Values by sorted keys, 0 where there is none; without values 1 for each key."""
     if not len(keys):
         return np.zeros(of.shape, np.float32)
-    at = np.searchsorted(keys[:-1], of)  # whatever is larger than all is compared with the last
+    at = keys[:-1].searchsorted(of)  # whatever is larger than all is compared with the last
     found = keys[at] == of
     return found.astype(np.float32) if values is None else np.where(found, values[at], np.float32(0.0))
 
@@ -497,7 +497,7 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 NAMES = tuple(feature.name for feature in FEATURES)
-SHARED = np.array([feature.shared for feature in FEATURES])
+SHARED = np.flatnonzero([feature.shared for feature in FEATURES])
 FEATURE_SET = blake2b("\n".join(NAMES).encode(), digest_size=8).hexdigest()
 """Tells lists of features apart; logged with every slate."""
 
@@ -505,6 +505,7 @@ _SUMS_OF = [(at, feature.formula) for at, feature in enumerate(FEATURES) if isin
 NEIGHBOURLY = [(at, sum_of) for at, sum_of in _SUMS_OF if sum_of.similarity != ALIKE]
 """Features that are sums over neighbours, with their rows."""
 TAGGED = [(at, sum_of) for at, sum_of in _SUMS_OF if sum_of.similarity == ALIKE]
+_NEIGHBOURLY_ROWS, _TAGGED_ROWS = (np.array([at for at, _ in some]) for some in (NEIGHBOURLY, TAGGED))
 OTHERS = [(at, feature.formula) for at, feature in enumerate(FEATURES) if not isinstance(feature.formula, Sum)]
 SIMILARITIES_OF = [*(sum_of.similarity for _, sum_of in NEIGHBOURLY), SQUARE, SQUARE]
 """What the rows of `Past.weights` are weights of."""
@@ -518,8 +519,8 @@ LIKED = {"liked": 1.0, "lenient": 0.35, "mood": 0.3, "kin": 0.3, "kind": 0.3}
 def matrix(frame: Frame) -> Floats:
     """All features of all candidates, as they are logged: float16 values in float32, shape [n, features], a feature in one piece."""
     x = np.empty((len(FEATURES), frame.n), np.float32)  # a row a feature: each is written in one go
-    x[[at for at, _ in NEIGHBOURLY]] = frame.gathered[: len(NEIGHBOURLY)]
-    x[[at for at, _ in TAGGED]] = frame.tagged[-len(TAGGED) :]
+    x[_NEIGHBOURLY_ROWS] = frame.gathered[: len(NEIGHBOURLY)]
+    x[_TAGGED_ROWS] = frame.tagged[-len(TAGGED) :]
     for at, formula in OTHERS:
         x[at] = formula(frame)
     shared: Floats = x[SHARED]

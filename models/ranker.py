@@ -225,7 +225,7 @@ class Ranker:
         if self.ascending is None:
             return self._known(hashes.tolist())
         ordered, rows = self.ascending
-        at = np.searchsorted(ordered[:-1], hashes)  # whatever is larger than all is compared with the last
+        at = ordered[:-1].searchsorted(hashes)  # whatever is larger than all is compared with the last
         return np.where(ordered[at] == hashes, rows[at], -1)
 
     # ------------------------------------------------------------------------------------------------------------ verbs

@@ -79,10 +79,10 @@ def chance_places(n: int, share: float, rng: np.random.Generator) -> list[int]:
 
 def vectors(tags: npt.NDArray[np.uint64]) -> Floats:
     """One row a note, one column a tag, of unit length: what notes have in common."""
-    columns: dict[int, int] = {}
-    row, slot = np.nonzero(tags)
-    column = [columns.setdefault(tag, len(columns)) for tag in tags[row, slot].tolist()]  # a page has too few tags for a sort to pay
+    row, slot = tags.nonzero()
+    told = tags[row, slot].tolist()
+    columns = {tag: column for column, tag in enumerate(dict.fromkeys(told))}  # a page has too few tags for a sort to pay
     bag = np.zeros((len(tags), len(columns)), np.float32)
-    bag[row, column] = 1.0
+    bag[row, [columns[tag] for tag in told]] = 1.0
     unit: Floats = bag / np.sqrt(np.maximum(bag.sum(1, keepdims=True), np.float32(1.0)))
     return unit

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -82,9 +83,9 @@ class Underway:
         """Servings of each note that the state may not show: in all, and in places reserved for pools. [2, n]"""
         own = np.zeros((2, hashes.size), np.int64)
         if self.counts:
-            for at, h in enumerate(hashes.tolist()):
-                if h in self.counts:  # few of hundreds are
-                    own[:, at] = self.counts[h], self.given.get(h, 0)
+            listed, none = hashes.tolist(), repeat(0)
+            own[0] = np.fromiter(map(self.counts.get, listed, none), np.int64, len(listed))
+            own[1] = np.fromiter(map(self.given.get, listed, none), np.int64, len(listed))
         return own
 
     def stands(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
