@@ -171,11 +171,17 @@ class Past:
         """Mean surplus of the user, shrunk by two notes."""
         return 4.0 * float((weight * self.surplus).sum() / (weight.sum() + 2.0))
 
-    @cached_property
-    def usual(self) -> float:
-        """log(1 + engagements) of the notes that the user takes."""
+    def off(self, reach: Any) -> Any:
+        """Distance of a note's popularity from what the user takes, in e-folds; 0 from whoever took nothing."""
+        if not len(self.age):
+            return 0.0 * reach
         theirs = np.log1p(self.counts[ENGAGED].sum(0))
-        return float((self.fade(0.9) * theirs).sum() / self.fade(0.9).sum())
+        return np.abs(reach - (self.fade(0.9) * theirs).sum() / self.fade(0.9).sum())
+
+    @property
+    def odds(self) -> float:
+        """Log-odds of a like, of a note that nothing is known of."""
+        return float(np.log(self.mean / (1.0 - self.mean)))
 
     @cached_property
     def key(self) -> Floats:
@@ -229,29 +235,17 @@ class Frame:
         Records of the candidates: shape [n].
     heat_epoch, half_lives_ms
         What `heat` is relative to, and its four half-lives.
-    of
-        The frame of the candidates that these are some of: they are told against all of those; None: they are all.
     """
 
-    def __init__(self, asker: Asker, notes: Notes, heat_epoch: int, half_lives_ms: Sequence[float], of: Frame | None = None) -> None:
-        self.asker, self.notes, self.n, self.of = asker, notes, len(notes), of
+    def __init__(self, asker: Asker, notes: Notes, heat_epoch: int, half_lives_ms: Sequence[float]) -> None:
+        self.asker, self.notes, self.n = asker, notes, len(notes)
         self.counts = notes["counts"].T
         self.engaged = self.counts[ENGAGED].sum(0).astype(np.float64)
-        if of is None:
-            mean = float((self.counts[LIKE].sum() + 1.0) / (self.engaged.sum() + 2.0))
-            self.past = Past(asker, mean)
-        else:
-            self.past = of.past
-        self.tops: Floats | None = None if of is None else of.tops
-        """what the features that are shares are told against, once they are computed: shape [shares, 1]"""
+        self.past = Past(asker, float((self.counts[LIKE].sum() + 1.0) / (self.engaged.sum() + 2.0)))
         passed = np.array([(asker.now - heat_epoch) / h for h in half_lives_ms])
         heat = notes["heat"].T - passed[:, None]
-        if of is None:
-            hottest = heat.max(1, initial=-np.inf, keepdims=True)
-            self.hottest: npt.NDArray[np.float64] = np.where(np.isfinite(hottest), hottest, 0.0)
-        else:
-            self.hottest = of.hottest
-        heat -= self.hottest
+        hottest = heat.max(1, initial=-np.inf, keepdims=True)
+        heat -= np.where(np.isfinite(hottest), hottest, 0.0)
         cold = heat < COLD
         self.heat: npt.NDArray[np.float64] = np.exp2(np.maximum(heat, COLD))
         """of the hottest candidate's, at each half-life"""
@@ -353,14 +347,6 @@ class Frame:
         return reach
 
     @cached_property
-    def off(self) -> npt.NDArray[np.float64]:
-        """Distance of the note's popularity from what the user takes, in e-folds."""
-        if not len(self.past.age):
-            return np.zeros(self.n)
-        off: npt.NDArray[np.float64] = np.abs(self.reach - self.past.usual)
-        return off
-
-    @cached_property
     def published(self) -> npt.NDArray[np.int64]:
         return self.notes["published_at"].astype(np.int64)
 
@@ -444,6 +430,9 @@ class Feature(NamedTuple):
     name: str
     formula: Callable[[Frame], Any] | Sum
     shared: bool = False
+    unmet: Callable[[Past], float] | str | None = None
+    """what it is of a note that nobody has met yet: a number, or as another feature of it; None: the same, as it tells what the author said.
+    A share is that of nothing"""
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -475,25 +464,25 @@ FEATURES: tuple[Feature, ...] = (
     Feature("heat2", lambda f: f.heat[2], shared=True),
     Feature("heat3", lambda f: f.heat[3], shared=True),
     Feature("popularity", lambda f: f.engaged, shared=True),
-    Feature("off", lambda f: f.off),
+    Feature("off", lambda f: f.past.off(f.reach), unmet=lambda p: p.off(0.0)),
     Feature("age", lambda f: log_days(f.asker.now - f.published)),
-    Feature("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.published))),
+    Feature("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.published)), unmet="age"),
     Feature("distance", lambda f: np.log(np.minimum(f.km, FAR_KM) + 0.1)),
     Feature("near", lambda f: np.exp(np.maximum(f.km / -0.3, FAR))),
     Feature("near_wide", lambda f: np.exp(np.maximum(f.km / -3.0, FAR))),
     # Whether it is liked once it is taken.
-    Feature("liked", lambda f: f.common),
+    Feature("liked", lambda f: f.common, unmet=lambda p: p.odds),
     Feature("lenient", lambda f: f.past.lenient(f.past.fade(0.8))),
     Feature("lenient_long", lambda f: f.past.lenient(f.past.fade(0.95))),
     Feature("mood", lambda f: f.past.lenient((f.asker.now - f.asker.times < SECOND).astype(np.float64))),
-    Feature("kin", lambda f: f.kin),
+    Feature("kin", lambda f: f.kin, unmet=lambda p: 0.0),
     Feature("kind", lambda f: f.kind),
-    Feature("reach", lambda f: f.reach - 3.0),
+    Feature("reach", lambda f: f.reach - 3.0, unmet=lambda p: -3.0),
     Feature("history", lambda f: f.past.history - 3.0),
-    Feature("kin_history", lambda f: f.kin * (f.past.history - 3.0)),
+    Feature("kin_history", lambda f: f.kin * (f.past.history - 3.0), unmet=lambda p: 0.0),
     Feature("kind_history", lambda f: f.kind * (f.past.history - 3.0)),
-    Feature("liked_reach", lambda f: f.common * (f.reach - 3.0)),
-    Feature("liked_history", lambda f: f.common * (f.past.history - 3.0)),
+    Feature("liked_reach", lambda f: f.common * (f.reach - 3.0), unmet=lambda p: -3.0 * p.odds),
+    Feature("liked_history", lambda f: f.common * (f.past.history - 3.0), unmet=lambda p: p.odds * (p.history - 3.0)),
 )
 
 NAMES = tuple(feature.name for feature in FEATURES)
@@ -506,6 +495,9 @@ NEIGHBOURLY = [(at, sum_of) for at, sum_of in _SUMS_OF if sum_of.similarity != A
 """Features that are sums over neighbours, with their rows."""
 TAGGED = [(at, sum_of) for at, sum_of in _SUMS_OF if sum_of.similarity == ALIKE]
 _NEIGHBOURLY_ROWS, _TAGGED_ROWS = (np.array([at for at, _ in some]) for some in (NEIGHBOURLY, TAGGED))
+_UNMET = [(at, feature.unmet) for at, feature in enumerate(FEATURES) if callable(feature.unmet)]
+_UNMET_ROWS = np.array([at for at, _ in _UNMET])
+_UNMET_AS = [(at, NAMES.index(feature.unmet)) for at, feature in enumerate(FEATURES) if isinstance(feature.unmet, str)]
 OTHERS = [(at, feature.formula) for at, feature in enumerate(FEATURES) if not isinstance(feature.formula, Sum)]
 SIMILARITIES_OF = [*(sum_of.similarity for _, sum_of in NEIGHBOURLY), SQUARE, SQUARE]
 """What the rows of `Past.weights` are weights of."""
@@ -524,12 +516,21 @@ def matrix(frame: Frame) -> Floats:
     for at, formula in OTHERS:
         x[at] = formula(frame)
     shared: Floats = x[SHARED]
-    if frame.tops is None:
-        frame.tops = shared.max(1, initial=0.0, keepdims=True)
-    x[SHARED] = shares(shared, frame.tops)
+    x[SHARED] = shares(shared, shared.max(1, initial=0.0, keepdims=True))
     np.maximum(x, -LIMIT, out=x)
     np.minimum(x, LIMIT, out=x)
     return halves(x).T
+
+
+def unmet(x: Floats, past: Past) -> Floats:
+    """Rows of a matrix as they would be had nobody met these notes yet. `past` is that of the frame, so that what is unknown is told against
+    the same candidates."""
+    blind = x.copy()
+    for at, other in _UNMET_AS:
+        blind[:, at] = blind[:, other]
+    blind[:, SHARED] = halves(np.log(FLOOR)[None])
+    blind[:, _UNMET_ROWS] = halves(np.clip(np.array([number(past) for _, number in _UNMET], np.float32), -LIMIT, LIMIT))
+    return blind
 
 
 def halves(x: Floats) -> Floats:

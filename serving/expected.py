@@ -37,5 +37,5 @@ def expected(page: Page) -> Floats:
     if running.size:
         at = np.array(rows)[running]
         blind = unknown(taken(page.notes, at))
-        predictions[running] = page.scorer.expects(page.query, page.viewer, page.candidates.take(at), blind, page.scored)
+        predictions[running] = page.scorer.expects(page.query, page.viewer, page.candidates.take(at), blind, page.scored, at)
     return predictions

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from models.features import Frame
+from models.features import Past
 from models.interest import Named, Taste
 from models.user import Hot
 from serving.beside import Beside
@@ -25,6 +25,7 @@ from store.layout import NOTE
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
 
 NO_HASHES: Hashes = np.empty(0, np.uint64)
 NO_NOTES: npt.NDArray[np.void] = np.empty(0, NOTE)
@@ -151,8 +152,8 @@ class Scored(NamedTuple):
     """what is known of the user beside them, as it is logged"""
     contributions: Floats | None
     """[n, len(parts)], adding up to `score`; None when nobody asked for an explanation"""
-    frame: Frame | None = None
-    """what the predictions come from, for `Scorer.expects`; None when that needs nothing of it"""
+    past: Past | None = None
+    """the user's side of the features, for `Scorer.expects`; None when that needs nothing of it"""
 
 
 class Source(Protocol):
@@ -210,8 +211,10 @@ class Scorer(Protocol):
 
     def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored: ...
 
-    def expects(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored) -> Floats:
-        """The predictions for some of the candidates that were `scored`, were their records these `notes`."""
+    def expects(
+        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, rows: Rows
+    ) -> Floats:
+        """The predictions for these candidates, `rows` of those that were `scored`, had nobody met them: then their records would be `notes`."""
 
 
 class Placed(NamedTuple):

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from config.events import PREDICTED
 from config.settings import SettingsError
-from models.features import FEATURE_SET, NAMES, Frame, matrix
+from models.features import FEATURE_SET, NAMES, Frame, matrix, unmet
 from models.lists import EPOCH
 from models.model import GIVEN, HIDE, Model
 from serving.asker import asker_from
 from serving.scorers.prior import PriorScorer
-from serving.stages import Candidates, Floats, Query, Scored, Viewer
+from serving.stages import Candidates, Floats, Query, Rows, Scored, Viewer
 
 OWN = [NAMES.index(name) for name in ("tags", "author", "channel")]
 LEAST = np.float32(0.05)
@@ -81,12 +81,14 @@ class LearnedScorer:
         own = x[:, OWN].sum(axis=1)
         if not query.explain:
             score = self.model.ranker.score(hashes, x, context) + worth
-            return Scored(score, own, predictions, x, context.encode(), None, frame)
+            return Scored(score, own, predictions, x, context.encode(), None, frame.past)
         by = self.model.ranker.explain(hashes, x, context)
         contributions: Any = np.concatenate([by.features, np.stack([by.bias, by.factors, worth], axis=1)], axis=1)
-        return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions, frame)
+        return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions, frame.past)
 
-    def expects(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored) -> Floats:
-        if self.model is None or scored.frame is None:
-            return self.prior.expects(query, viewer, candidates, notes, scored)
-        return self.model.predict(matrix(Frame(scored.frame.asker, notes, EPOCH, self.half_lives_ms, scored.frame)))[0]
+    def expects(
+        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, rows: Rows
+    ) -> Floats:
+        if self.model is None or scored.past is None:
+            return self.prior.expects(query, viewer, candidates, notes, scored, rows)
+        return self.model.predict(unmet(scored.features[rows], scored.past))[0]

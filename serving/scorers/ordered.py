@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from serving.stages import Candidates, Floats, Query, Scored, Scorer, Viewer
+from serving.stages import Candidates, Floats, Query, Rows, Scored, Scorer, Viewer
 
 Key = Callable[[Candidates, npt.NDArray[np.void]], npt.NDArray[Any]]
 
@@ -41,8 +41,10 @@ class OrderedScorer:
         self.version, self.features, self.feature_set = scorer.version, scorer.features, scorer.feature_set
         self.parts: Sequence[str] = (key.__name__,)
 
-    def expects(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored) -> Floats:
-        return self.scorer.expects(query, viewer, candidates, notes, scored)
+    def expects(
+        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, rows: Rows
+    ) -> Floats:
+        return self.scorer.expects(query, viewer, candidates, notes, scored, rows)
 
     def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:
         scored = self.scorer.score(query, viewer, candidates, notes)

@@ -23,7 +23,7 @@ from config.keys import hash64
 from config.records import SOURCES
 from config.settings import Interest, SettingsError
 from models.lists import EPOCH
-from serving.stages import Candidates, Floats, Query, Scored, Viewer, lookup, member
+from serving.stages import Candidates, Floats, Query, Rows, Scored, Viewer, lookup, member
 
 DAY = 86_400_000.0
 EARTH_KM = 6_371.0
@@ -197,7 +197,9 @@ class PriorScorer:
         self.hide = PREDICTED.index("hide")
         self.hide_rate = np.float32(rates["hide"])
 
-    def expects(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored) -> Floats:
+    def expects(
+        self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, rows: Rows
+    ) -> Floats:
         return self.score(query, viewer, candidates, notes).predictions
 
     def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import models.features
 from config.events import ACTIONS
-from models.features import FEATURES, NAMES, RANKED, Asker, Frame, distance_km, halves, join, matrix, weights_of
+from models.features import FEATURES, NAMES, RANKED, Asker, Frame, distance_km, halves, join, matrix, unmet, weights_of
 from models.interest import Taste
 from models.neighbours import Around, Neighbours, read
 from store.layout import NOTE
@@ -149,3 +149,18 @@ def test_values_are_rounded_as_float16_rounds_them(values: list[float]) -> None:
     """The fast way and the plain one, to the bit."""
     x = np.array([values], np.float32)
     assert (halves(x).view(np.uint32) == x.astype(np.float16).astype(np.float32).view(np.uint32)).all()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32))
+def test_what_nobody_has_met_is_known_from_what_its_author_said(seed: int) -> None:
+    """The fast way, from rows that are there, and the plain one, from records in which nothing was earned."""
+    who, candidates = drawn(seed)
+    frame = Frame(who, candidates, EPOCH, HALF_LIVES)
+    fresh = candidates.copy()
+    for column in ("hash", "engaged_at", "counts"):
+        fresh[column] = 0
+    fresh["heat"] = -np.inf
+    again = Frame(who, fresh, EPOCH, HALF_LIVES)
+    again.past = frame.past
+    assert unmet(matrix(frame), frame.past) == pytest.approx(matrix(again), rel=1e-3, abs=1e-6)
