@@ -211,16 +211,16 @@ class Past:
 
     @cached_property
     def tagged(self) -> npt.NDArray[np.float64]:
-        """What a tag adds to each of `Frame.tagged`, before the length of the candidate's bag, and behind them what no tag adds: shape […, names + 1]."""
+        """What a tag adds to each of `Frame.tagged`, before the length of the candidate's bag, and behind them what no tag adds: shape [names + 1, …]."""
         tags, taste = self.asker.recent["tags"], self.asker.taste
         bag = np.zeros((len(tags), len(self.names)))
         row, slot = np.nonzero(tags)
         bag[row, self.names.searchsorted(tags[row, slot])] = 1.0
         bag /= np.sqrt(np.maximum((tags != 0).sum(1), 1))[:, None]
         weights = np.array([self.surplus, np.ones(len(tags)), *(sum_of.weight(self) for _, sum_of in TAGGED)])
-        tagged = np.zeros((1 + len(weights), len(self.names) + 1))
-        tagged[0, self.names.searchsorted(taste.tags)] = taste.tag_weights
-        tagged[1:, :-1] = weights @ bag
+        tagged = np.zeros((len(self.names) + 1, 1 + len(weights)))
+        tagged[self.names.searchsorted(taste.tags), 0] = taste.tag_weights
+        tagged[:-1, 1:] = (weights @ bag).T
         return tagged
 
 
@@ -310,20 +310,21 @@ class Frame:
 
     @cached_property
     def tagged(self) -> npt.NDArray[np.float64]:
-        """By the rows of `Past.tagged`: the user's weights on the tags, the surplus and the number of recent notes that are alike, and the
+        """By the columns of `Past.tagged`: the user's weights on the tags, the surplus and the number of recent notes that are alike, and the
         features that are sums over those. Shape […, n]."""
         tags, names = np.ascontiguousarray(self.notes["tags"].T), self.past.names
         there = tags != 0
-        sums = np.zeros((3 + len(TAGGED), self.n))
+        sums = np.zeros((self.n, 3 + len(TAGGED)))
         if len(names):
             used = there.any(1).nonzero()[0]  # most notes have a few of the eight
             said = tags[used]
             at = names[:-1].searchsorted(said)
             at[names[at] != said] = len(names)
             for slot in at:
-                sums += self.past.tagged[:, slot]
-        sums /= np.sqrt(np.maximum(there.sum(0), 1))
-        return sums
+                sums += self.past.tagged[slot]
+        by_feature: npt.NDArray[np.float64] = np.ascontiguousarray(sums.T)
+        by_feature /= np.sqrt(np.maximum(there.sum(0), 1))
+        return by_feature
 
     @cached_property
     def kind(self) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.stages import Floats, Page
-from store.layout import POOL_STATES, taken
+from store.layout import POOL_STATES
 
 RUNNING = POOL_STATES.index("running")
 EARNED = ("hash", "engaged_at", "counts", "organic", "paid", "served", "quality", "score", "rate")
@@ -36,6 +36,5 @@ def expected(page: Page) -> Floats:
     running = np.flatnonzero(page.notes["pool"][rows] == RUNNING)
     if running.size:
         at = np.array(rows)[running]
-        blind = unknown(taken(page.notes, at))
-        predictions[running] = page.scorer.expects(page.query, page.viewer, page.candidates.take(at), blind, page.scored, at)
+        predictions[running] = page.scorer.expects(page.query, page.viewer, page.candidates, page.notes, page.scored, at)
     return predictions

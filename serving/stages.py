@@ -214,7 +214,7 @@ class Scorer(Protocol):
     def expects(
         self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, rows: Rows
     ) -> Floats:
-        """The predictions for these candidates, `rows` of those that were `scored`, had nobody met them: then their records would be `notes`."""
+        """The predictions for some `rows` of the candidates, which were `scored`, had nobody met those notes (`serving.expected.unknown`)."""
 
 
 class Placed(NamedTuple):

@@ -23,7 +23,9 @@ from config.keys import hash64
 from config.records import SOURCES
 from config.settings import Interest, SettingsError
 from models.lists import EPOCH
+from serving.expected import unknown
 from serving.stages import Candidates, Floats, Query, Rows, Scored, Viewer, lookup, member
+from store.layout import taken
 
 DAY = 86_400_000.0
 EARTH_KM = 6_371.0
@@ -200,7 +202,7 @@ class PriorScorer:
     def expects(
         self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, rows: Rows
     ) -> Floats:
-        return self.score(query, viewer, candidates, notes).predictions
+        return self.score(query, viewer, candidates.take(rows), unknown(taken(notes, rows))).predictions
 
     def score(self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void]) -> Scored:
         frame = Frame(viewer, candidates, notes, self)
