@@ -21,7 +21,7 @@ from benchmarks.rig import NOTES, Rig, cpu, machine, notes, yardstick
 from tools.parts import free_port
 
 LIMITS = {"interest weight": (10.0, 40.0), "note counter and pool": (15.0, 60.0)}
-LANES = 2
+LANES = 1
 """Samples under way at once."""
 PAUSE_S = 0.001
 PATIENCE_S = 5.0

@@ -47,14 +47,18 @@ from streams import fold
 from streams.logs import BrokerError, Logs, LogsAside, TopicsMissing
 from streams.owner import QUEUE, Owner, SendError, Stop
 from streams.presence import Presence
-from streams.stage import Stage
+from streams.stage import Record, Stage
 from streams.standing import Standing
-from streams.transport import Assigned, BrokerAway, Busy, Deliver, Frame, FrameConsumerThread, FrameTransport, GroupLost, LogBounds
+from streams.transport import BrokerAway, Frame, FrameConsumerThread, FrameTransport, GroupLost, LogBounds, Owners
+from streams.unpack import LOG_APPEND_TIME
 
 log = structlog.get_logger("upwell.worker")
 
 ASK_AFTER = 5
 """Seconds that something stands before it is asked whether what it waits for is away."""
+
+LOOK_S = 0.003
+"""How long a record that this worker wrote may wait for what stands before it in the log, until it is fetched."""
 
 CLASSES = {
     "intake": "streams.intake:Intake",
@@ -122,9 +126,7 @@ class FrameApp(faust.App):
     """A Faust app whose consumer tells what is assigned, and asks what has room."""
 
     BootStrategy: ClassVar[type[BootStrategy]] = NoProducer
-    assigned: Assigned
-    busy: Busy
-    deliver: Deliver
+    owners: Owners
     fetch_wait_ms: int
 
 
@@ -135,6 +137,8 @@ class StageApp:
         self.worker, self.stage, settings = worker, stage, worker.settings
         self.owners: dict[TP, Owner] = {}
         self.tasks: dict[TP, asyncio.Task[None]] = {}
+        self.looking: asyncio.TimerHandle | None = None
+        """set while a look is due at whether a fetch is waited for"""
         self.member = False
         """of its group, with heartbeats, when last asked"""
         self.answered = False
@@ -163,7 +167,7 @@ class StageApp:
             consumer_auto_offset_reset="none",
         )
         app.transport = FrameTransport(app.conf.broker_consumer, app, loop=app.loop)
-        app.assigned, app.busy, app.deliver, app.fetch_wait_ms = (self.assigned, self.busy, self.deliver, kafka.fetch_wait_ms)
+        app.owners, app.fetch_wait_ms = self, kafka.fetch_wait_ms
         app.on_partitions_revoked.connect(self.revoked)
         channel = app.topic(*self.topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
         app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.nothing)
@@ -192,7 +196,26 @@ class StageApp:
         owner = self.owners.get(tp)
         if owner is not None:
             owner.arrived(frame)
-            owner.queue.put_nowait(frame)
+
+    def has(self, tp: TP, frame: Frame) -> bool:
+        """Called by the consumer's thread."""
+        owner = self.owners.get(tp)
+        return owner is not None and owner.has(frame)
+
+    def wrote(self, tp: TP, record: Record) -> None:
+        """A record of this worker stands in the log; its reader may be here, too."""
+        owner = self.owners.get(tp)
+        if owner is not None and not owner.wrote(record) and self.looking is None:
+            # What is missing mostly comes at once: others of this worker wrote it in the same breath.
+            self.looking = asyncio.get_running_loop().call_later(LOOK_S, self.look)
+
+    def look(self) -> None:
+        self.looking = None
+        if self.short():
+            self.thread.look()
+
+    def short(self) -> bool:
+        return any(owner.ahead for owner in list(self.owners.values()))
 
     def busy(self, tp: TP) -> bool:
         """Whether enough frames wait at its owner. Called by the consumer's thread."""
@@ -398,6 +421,8 @@ class Worker:
         self.known: tuple[float, dict[str, tuple[str, int]]] = (0.0, {})
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.apps: list[StageApp] = []
+        self.readers: dict[str, StageApp] = {}
+        """by internal topic, where its reader works here and commits every frame"""
         self.datadir = tempfile.mkdtemp(prefix="upwell-")
         self.manifest: Manifest
 
@@ -457,9 +482,18 @@ class Worker:
         prefix = self.settings.kafka.prefix
         try:
             sent = [await self.producer.send(full(prefix, r.topic), r.value, r.key, r.partition, headers=list(r.headers)) for r in records]
-            await asyncio.gather(*sent)
+            written = await asyncio.gather(*sent)
         except (KafkaError, TimeoutError) as error:
             raise SendError(f"{type(error).__name__}: {error}") from None
+        now = int(time.time() * 1000)
+        for record, at in zip(records, written, strict=True):
+            reader = self.readers.get(record.topic)
+            if reader is not None:
+                stamp = at.timestamp if at.timestamp_type == LOG_APPEND_TIME else now
+                reader.wrote(
+                    TP(at.topic, at.partition),
+                    Record(record.topic, at.partition, at.offset, stamp, record.key, record.value, record.headers),
+                )
 
     async def start(self) -> None:
         settings = self.settings
@@ -479,6 +513,9 @@ class Worker:
                 await asyncio.sleep(1.0)
         self.producer = await self.connected(time.monotonic() + settings.engine.start_patience_s)
         self.apps = [StageApp(self, make(name, settings)) for name in self.names]
+        # Not of stages that commit every second or two: what comes to them in larger frames costs less.
+        quick = [app for app in self.apps if app.stage.name not in settings.engine.slow_stages]
+        self.readers = {topic: app for app in quick for topic in app.stage.topics if topic in fold.PACKED}
         for stage_app in self.apps:
             stage_app.app.finalize()
         # Side by side: a group's first join waits for half its rebalance timeout.

@@ -24,12 +24,15 @@ from store.base import Store, StoreError
 from store.lag import Trail
 from store.layout import checkpoint_from
 from streams import fold
+from streams.stage import Record
 from streams.transport import Frame, LogBounds
 
 log = structlog.get_logger("upwell.owner")
 
 QUEUE = 4
 """Frames that may wait at an owner before no more are fetched for it."""
+AHEAD = 64
+"""Offsets beyond what came up to which records are kept that this worker wrote: the fetch is about to bring what lies further on."""
 SEEK_AGAIN_S = 0.1
 STILL_S = 10.0
 """An owner to whom nothing comes for so long, though its log goes on, seeks again."""
@@ -105,7 +108,9 @@ class Owner:
         self.stands = False
         """where the store stands, and is handed what follows"""
         self.read_end = 0
-        """of the last frame that came"""
+        """of what came since the last seek"""
+        self.ahead: dict[int, Record] = {}
+        """what this worker itself wrote to the log, by offset, as long as records before it have not come"""
         self.failures: Counter[tuple[Position, str]] = Counter()
         self.pause = 0.05
         self.last_commit = 0.0
@@ -209,8 +214,11 @@ class Owner:
         while True:
             epoch = await self.reader.seek(offset)
             if epoch is not None:
+                # In this order: the consumer's thread asks `has`.
+                self.read_end = offset
                 self.epoch, self.still, self.stands = epoch, False, True
                 log.debug("reads on", stage=self.stage, partition=self.part.partition, offset=offset)
+                self.ahead.clear()
                 return
             # In the middle of a rebalance nothing is ours: what comes of it either lets this owner go on or cancels it.
             await asyncio.sleep(SEEK_AGAIN_S)
@@ -218,14 +226,44 @@ class Owner:
     # -------------------------------------------------------------------------------------------------------------- lag
 
     def arrived(self, frame: Frame) -> None:
-        """A frame is about to be queued: from now on it is known how old its records are."""
+        """Queue a frame: from now on it is known how old its records are."""
+        if self.has(frame):
+            return
         if frame.records:
             first, arrivals = frame.records[0], self.arrivals
             while arrivals and arrivals[-1][0] >= first.offset:
                 arrivals.pop()
             arrivals.append((first.offset, frame.end, first.timestamp))
-            self.read_end = frame.end
             self.highwater = max(frame.highwater, frame.end)
+        if frame.epoch == self.epoch:
+            self.came_to(frame.end)
+        self.queue.put_nowait(frame)
+
+    def came_to(self, end: int) -> None:
+        self.read_end = max(self.read_end, end)
+        for offset in [offset for offset in self.ahead if offset < end]:
+            del self.ahead[offset]
+
+    def has(self, frame: Frame) -> bool:
+        """Whether all of it came already. Called by the consumer's thread, too."""
+        return frame.epoch == self.epoch and frame.end <= self.read_end
+
+    def wrote(self, record: Record) -> bool:
+        """The log has a record of this very worker's: one that follows on what came needs no fetch. False when others stand in between."""
+        if not self.stands or record.offset < self.read_end or self.queue.qsize() >= QUEUE:
+            return True
+        ahead, end = self.ahead, self.read_end
+        if record.offset >= end + AHEAD:
+            return True
+        ahead[record.offset] = record
+        if end not in ahead:
+            return False
+        records: list[Record] = []
+        while (follows := ahead.pop(end, None)) is not None:
+            records.append(follows)
+            end += 1
+        self.arrived(Frame(records[0].offset, end, self.epoch, records, self.highwater))
+        return True
 
     def ends_at(self, end: int) -> None:
         """The broker was asked where the log's last record ends: so that a consumer that is stuck shows."""
@@ -330,6 +368,7 @@ class Owner:
         if frame.start is None or frame.start > self.fed:
             return False
         fed = self.fed
+        self.came_to(frame.end)
         self.part.feed(frame.records if frame.start == fed else [r for r in frame.records if r.offset >= fed])
         self.fed = frame.end
         metrics.FRAME_RECORDS.observe(len(frame.records))

@@ -6,6 +6,7 @@ supervision. The consumer thread is the one place that changes:
 
 - `_fetch_records` makes frames of what the fetcher returned and hands them over in one turn of the worker's loop, of those partitions only whose
   owner stands where the store stands and has room: a partition that waits for its store holds up no other. Faust is told that nothing came;
+- what this worker wrote itself its owners have before it is fetched (`Owner.wrote`): as long as a fetch brings nothing else, the next one waits a little;
 - `seek_to_committed` tells the app what is assigned, and returns at once: each partition's owner reads its checkpoint and seeks by itself.
   Faust calls it during every rebalance, also twice at a time, and gives up for good when it takes 90 seconds: it may not wait for a store;
 - offsets are committed to Kafka by `commit_checkpoints`, for operators' tools only; nothing here ever reads them, and neither does the client:
@@ -19,8 +20,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import structlog
 from aiokafka.errors import (
@@ -84,17 +86,33 @@ FOR_GOOD = (
 )
 """Answers of a group's coordinator that asking again does not change."""
 
-Assigned = Callable[[Iterable[TP]], None]
 
-Busy = Callable[[TP], bool]
+class Owners(Protocol):
+    """What a consumer's thread asks of those it reads for, and tells them."""
 
-Deliver = Callable[[TP, Frame], None]
+    def assigned(self, tps: Iterable[TP]) -> None: ...
+
+    def busy(self, tp: TP) -> bool:
+        """Whether enough frames wait at its owner. On the consumer's thread."""
+
+    def has(self, tp: TP, frame: Frame) -> bool:
+        """Whether its owner got all of it already. On the consumer's thread."""
+
+    def short(self) -> bool:
+        """Whether one of them waits for what only a fetch brings. On the consumer's thread."""
+
+    def deliver(self, tp: TP, frame: Frame) -> None:
+        """On the worker's loop."""
+
 
 AGAIN_S = 1.0
 """After which a broker that was away is tried again."""
 
 LOOK_AGAIN_S = 0.02
 """How long a fetch waits at most while a partition is left out of it."""
+
+CALM_S, CALMEST_S = 0.005, 0.04
+"""Between two fetches of what the owners have already, since this worker wrote it: the first pause, and the longest."""
 
 HANDED = 32
 """Frames on their way to the worker's loop before no more are fetched."""
@@ -103,15 +121,16 @@ HANDED = 32
 class FrameConsumerThread(driver.AIOKafkaConsumerThread):
     """The consumer thread that hands over frames and starts where the store stands."""
 
-    assigned: Assigned
-    busy: Busy
-    deliver: Deliver
+    owners: Owners
     fetch_wait_ms = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.handed: deque[tuple[TP, Frame]] = deque()
         """frames on their way: this thread appends, the worker's loop takes"""
+        self.wanted = asyncio.Event()
+        """somebody waits for what only a fetch brings"""
+        self.calm = CALM_S
         self.starts: dict[TP, int] = {}
         self.epochs: dict[TP, int] = {}
         self.sought: set[TP] = set()
@@ -149,7 +168,7 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
         until = time.monotonic() + (timeout or 0.0)
         while self.consumer.flow_active and (left := until - time.monotonic()) > 0:
             active = tuple(active_partitions)  # the worker's loop may change it meanwhile
-            ready = {tp for tp in active if TP(tp.topic, tp.partition) in self.sought and not self.busy(TP(tp.topic, tp.partition))}
+            ready = {tp for tp in active if TP(tp.topic, tp.partition) in self.sought and not self.owners.busy(TP(tp.topic, tp.partition))}
             if not ready or len(self.handed) >= HANDED:
                 await asyncio.sleep(LOOK_AGAIN_S)
                 continue
@@ -162,21 +181,35 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
                 log.warning("fetch failed", error=repr(error))
                 await asyncio.sleep(LOOK_AGAIN_S)
                 continue
-            self.hand_over(fetched)
+            if self.hand_over(fetched):
+                self.calm = CALM_S
+            elif fetched and not self.owners.short():
+                self.wanted.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.calm):
+                        await self.wanted.wait()
+                self.calm = min(2 * self.calm, CALMEST_S)
         return {}
 
-    def hand_over(self, fetched: Mapping[Any, list[Record]]) -> None:
-        """All frames of a fetch in one turn of the worker's loop."""
+    def hand_over(self, fetched: Mapping[Any, list[Record]]) -> bool:
+        """All frames of a fetch in one turn of the worker's loop; False when there is nothing new among them."""
         frames = [(TP(tp.topic, tp.partition), records) for tp, records in fetched.items() if records]
-        self.handed.extend([(tp, self.frame(tp, records)) for tp, records in frames])
-        if frames:
+        new = [(tp, frame) for tp, frame in [(tp, self.frame(tp, records)) for tp, records in frames] if not self.owners.has(tp, frame)]
+        self.handed.extend(new)
+        if new:
             self.parent_loop.call_soon_threadsafe(self.take_over)
+        return bool(new)
+
+    def look(self) -> None:
+        """From the worker's loop: a fetch is waited for."""
+        with suppress(RuntimeError):  # the thread has just ended
+            self.thread_loop.call_soon_threadsafe(self.wanted.set)
 
     def take_over(self) -> None:
         """On the worker's loop; what another call for it has taken is gone."""
         handed = self.handed
         while handed:
-            self.deliver(*handed.popleft())
+            self.owners.deliver(*handed.popleft())
 
     def frame(self, tp: TP, records: list[Record]) -> Frame:
         """One frame that carries them all."""
@@ -188,7 +221,7 @@ class FrameConsumerThread(driver.AIOKafkaConsumerThread):
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Where the store stands is where reading resumes: the owners will seek there."""
         await self.ask(self.forget_seeks(), None)
-        self.assigned({TP(tp.topic, tp.partition) for tp in self.assignment()})
+        self.owners.assigned({TP(tp.topic, tp.partition) for tp in self.assignment()})
         return {}
 
     async def forget_seeks(self) -> None:
@@ -317,8 +350,7 @@ class FrameConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> FrameConsumerThread:
         thread = FrameConsumerThread(self, loop=self.loop, beacon=self.beacon)
         app: Any = self.app
-        thread.assigned, thread.busy, thread.deliver = app.assigned, app.busy, app.deliver
-        thread.fetch_wait_ms = app.fetch_wait_ms
+        thread.owners, thread.fetch_wait_ms = app.owners, app.fetch_wait_ms
         return thread
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from config.keys import Slot
 from config.records import START, Source
@@ -88,7 +90,6 @@ class Scene:
             while not true():
                 if (frame := self.log.frame()) is not None:
                     self.owner.arrived(frame)
-                    self.owner.queue.put_nowait(frame)
                 await asyncio.sleep(0.001)
 
     async def counted(self, user: str) -> int:
@@ -349,5 +350,67 @@ def test_an_owner_on_its_way_to_another_generation_says_nothing_of_where_it_stan
         assert (s.owner.applied, s.owner.lag(), s.owner.behind, s.owner.tick_due) == (None, (0, 0.0), False, False)
         s.owner.outdate()
         await s.until(lambda: s.owner.applied == 1)
+
+    play(scene)
+
+
+def test_what_the_worker_wrote_itself_is_applied_before_any_fetch_brings_it_and_only_once() -> None:
+    async def scene(s: Scene) -> None:
+        await s.until(lambda: s.owner.stands)
+        s.log.append("ann", "bob", "ann")
+        assert all(s.owner.wrote(record) for record in s.log.records)
+        s.log.silent = True
+        await s.until(lambda: s.owner.applied == 3)
+        s.log.silent = False
+        s.log.append("ann")
+        await s.until(lambda: s.owner.applied == 4)
+        assert (await s.counted("ann"), await s.counted("bob"), s.log.seeks) == (3, 1, 1)
+
+    play(scene)
+
+
+def test_a_written_record_waits_for_what_others_put_before_it() -> None:
+    """Acknowledgements come in any order, and other workers and the API write to the same log: only a fetch brings theirs."""
+
+    async def scene(s: Scene) -> None:
+        await s.until(lambda: s.owner.stands)
+        s.log.append("ann", "bob", "eve")
+        s.log.silent = True
+        assert not s.owner.wrote(s.log.records[2])
+        assert s.owner.wrote(s.log.records[0])
+        await s.until(lambda: s.owner.applied == 1)
+        assert s.owner.ahead.keys() == {2}
+        s.log.silent = False
+        await s.until(lambda: s.owner.applied == 3)
+        assert (await s.counted("bob"), await s.counted("eve"), s.owner.ahead, s.log.seeks) == (1, 1, {}, 1)
+
+    play(scene)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_in_whatever_order_fetches_and_own_records_come_nothing_is_lost_or_doubled(data: st.DataObject) -> None:
+    """With seeks in between, after which both begin anew."""
+
+    async def scene(s: Scene) -> None:
+        await s.until(lambda: s.owner.stands)
+        names = data.draw(st.lists(st.sampled_from(["ann", "bob", "eve"]), min_size=1, max_size=30))
+        s.log.append(*names)
+        own = data.draw(st.permutations(data.draw(st.lists(st.sampled_from(s.log.records), unique_by=lambda r: r.offset))))
+        for record in own:
+            s.owner.wrote(record)
+            match data.draw(st.sampled_from(["wrote", "fetch", "turn", "rewind"])):
+                case "fetch":
+                    if (frame := s.log.frame(data.draw(st.integers(1, 8)))) is not None:
+                        s.owner.arrived(frame)
+                case "turn":
+                    await asyncio.sleep(0)
+                case "rewind":
+                    s.owner.still = True
+                    s.owner.wake()
+                    await s.until(lambda: not s.owner.still)
+        await s.until(lambda: s.owner.applied == len(names))
+        assert [await s.counted(name) for name in ("ann", "bob", "eve")] == [names.count(name) for name in ("ann", "bob", "eve")]
+        assert not s.owner.ahead
 
     play(scene)
