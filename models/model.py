@@ -5,7 +5,8 @@
     Engaged ────────────► its action: the positive
 
 *click* stands for engaging at all; what comes after it is learned given that, so that few examples tell most. Each positive was a
-negative exactly once, and is corrected for it (`models/labels.py`).
+negative exactly once, and is corrected for it (`models/labels.py`). Of *like* there is a part of each note's own beside what the features
+say (`Ranker.liking`): whom a note draws differs, and how often it was liked does not tell by whom.
 
 The model is stored in parts: a head that names the hashes of all others, the classifiers, the ranker's dense part, and its item part in
 blocks of rows; a reader takes a model whose parts are those the head names, or none.
@@ -14,7 +15,7 @@ blocks of rows; a reader takes a model whose parts are those the head names, or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log
+from math import exp, log
 from typing import Self
 
 import msgspec
@@ -25,15 +26,15 @@ from config.events import PREDICTED
 from config.keys import hash64
 from config.settings import Settings, SettingsError
 from models.features import FEATURE_SET, LIKED, NAMES, RANKED, weights_of
-from models.labels import EDGE, Actions, Classifier, logistic, named
+from models.labels import EDGE, Actions, Classifier, logistic, named, weight
 from models.ranker import Context, Ranker
 
-VERSION = 1
+VERSION = 2
 
 Floats = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
 
-CLICK, HIDE = PREDICTED.index("click"), PREDICTED.index("hide")
+CLICK, LIKE, HIDE = (PREDICTED.index(action) for action in ("click", "like", "hide"))
 GIVEN = tuple(action for action in PREDICTED if action not in ("click", "hide"))
 """Actions that are learned given an engagement."""
 GIVEN_COLUMNS = [PREDICTED.index(action) for action in GIVEN]
@@ -131,37 +132,46 @@ class Model:
     def shown(self, u: int, h: int, x: Floats, t: int) -> None:
         """An exposure."""
         if self.share >= 1.0 or drawn(u, h) < self.share:
-            self.negative("click", x, 1.0 / self.share)
-            self.negative("hide", x, 1.0 / self.share)
+            self.negative("click", h, x, 1.0 / self.share)
+            self.negative("hide", h, x, 1.0 / self.share)
         self.passed(t)
 
-    def engaged(self, action: str, x: Floats, t: int, first: bool) -> None:
+    def engaged(self, action: str, h: int, x: Floats, t: int, first: bool) -> None:
         """An action after an exposure; `first`: the user's first engagement with the note."""
         if first:
             for name in GIVEN:
-                self.negative(name, x, 1.0)
-            self.positive("click", x)
+                self.negative(name, h, x, 1.0)
+            self.positive("click", h, x)
         if action in PREDICTED and action != "click":
-            self.positive(action, x)
+            self.positive(action, h, x)
         self.passed(t)
 
     def chose(self, hashes: Hashes, x: Floats, context: Context, took: int, sampled: Floats) -> None:
         """A slate, row `took` of which was engaged with. Raises `ValueError`, having learned nothing."""
         self.ranker.learn(hashes, x, context, took, sampled)
 
-    def negative(self, action: str, x: Floats, times: float) -> None:
+    def learn(self, action: str, h: int, x: Floats, happened: bool, times: float = 1.0) -> float:
+        """One example of one action, which stands for so many; returns the rate predicted before."""
+        p = min(max(self.actions.learn(action, x, happened, times), EDGE), 1.0 - EDGE)
+        if action != "like":
+            return p
+        p = min(max(1.0 / (1.0 + (1.0 - p) / p * exp(-float(self.ranker.likings(np.array([h], np.uint64))[0]))), EDGE), 1.0 - EDGE)
+        self.ranker.learn_liking(h, times * weight(p, happened) * (p - happened))
+        return p
+
+    def negative(self, action: str, h: int, x: Floats, times: float) -> None:
         if action in self.actions.models:
-            p = min(max(self.actions.learn(action, x, False, times), EDGE), 1.0 - EDGE)
+            p = self.learn(action, h, x, False, times)
             tally = self.tallies[PREDICTED.index(action)]
             tally.n = FADE * tally.n + times
             tally.loss = FADE * tally.loss - times * log(1.0 - p)
             tally.expected = FADE * tally.expected + times * p
             tally.happened *= FADE
 
-    def positive(self, action: str, x: Floats) -> None:
+    def positive(self, action: str, h: int, x: Floats) -> None:
         """Takes the negative back that the chance entered as."""
         if action in self.actions.models:
-            p = min(max(self.actions.learn(action, x, True), EDGE), 1.0 - EDGE)
+            p = self.learn(action, h, x, True)
             tally = self.tallies[PREDICTED.index(action)]
             tally.loss += log(1.0 - p) - log(p)
             tally.happened += 1.0
@@ -170,9 +180,15 @@ class Model:
         self.examples += 1
         self.at = max(self.at, t)
 
-    def predict(self, x: Floats) -> tuple[Floats, Floats]:
-        """Rates per exposure by `PREDICTED`, and those of the actions of `GIVEN` given an engagement."""
+    def predict(self, x: Floats, hashes: Hashes | None = None) -> tuple[Floats, Floats]:
+        """Rates per exposure by `PREDICTED`, and those of the actions of `GIVEN` given an engagement.
+
+        `hashes`: whose features they are, to be told what is learned of each note itself beside what its features say.
+        """
         rates = self.actions.predict(x).T  # a row an action: rows are dealt with in one go
+        if hashes is not None and "like" in self.actions.models:
+            like = rates[LIKE]
+            rates[LIKE] = np.clip(like / (like + (1.0 - like) * np.exp(-self.ranker.likings(hashes))), EDGE, 1.0 - EDGE)
         given = rates[GIVEN_COLUMNS]
         rates[GIVEN_COLUMNS] = given * rates[CLICK]
         return rates.T, given.T

@@ -4,7 +4,8 @@
 
 The dense part (w by context, v of contexts) is small. The item part holds, for each note that was in a slate lately, two biases (for
 all users, and for users at that stage of their history: what newcomers begin with is not what others go on to) and two vectors:
-q, what it answers to, and v, what it says about the taste of somebody who took it. Nothing is kept per user: a user is the notes in
+q, what it answers to, and v, what it says about the taste of somebody who took it; and one number for another question: by how much it
+is liked beyond what its features say. Nothing is kept per user: a user is the notes in
 his record, so that a shift of interest moves the ranking with the next request, and no user is forgotten or has to be learned.
 """
 
@@ -89,7 +90,7 @@ class Parts(NamedTuple):
 
 _HEADER = Struct("<BBHHHIQ")  # version, accumulators too, features, factors, rows of weights, items, steps
 DENSE = ("weights", "contexts")
-ITEM = ("bias", "stage", "answers", "says")
+ITEM = ("bias", "stage", "liking", "answers", "says")
 BLOCK = 512
 """Rows of the item part that are stored together."""
 
@@ -169,7 +170,8 @@ class Ranker:
         factors = self.contexts.shape[1]
         self.hashes = np.zeros(size, np.uint64)
         self.touched = np.zeros(size, np.uint64)
-        self.bias, self.stage = np.zeros(size, np.float32), np.zeros((size, STAGES[-1] + 1), np.float32)
+        self.bias, self.liking = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        self.stage = np.zeros((size, STAGES[-1] + 1), np.float32)
         self.answers, self.says = np.zeros((size, factors), np.float32), np.zeros((size, factors), np.float32)
         self.squares = {name: np.ones_like(getattr(self, name)) for name in DENSE}
         self.squares |= {name: np.full_like(getattr(self, name), 0.1) for name in (*ITEM, "contexts")}
@@ -291,6 +293,22 @@ class Ranker:
         says = ages[:, None] * (toward + np.float32(0.1) * self.shrink * self.says[before])
         self._step("says", before, says, self.factor_rate)
 
+    def likings(self, hashes: Hashes) -> Floats:
+        """Log-odds by which each note is liked beyond what its features say: shape [notes]; 0 of a note that is not known."""
+        rows = self.found(hashes)
+        beyond: Floats = np.where(rows >= 0, self.liking[rows], np.float32(0.0))
+        return beyond
+
+    def learn_liking(self, h: int, error: float) -> None:
+        """One step of it; `error` is the gradient of the log loss. Nothing is learned of a note that was in no slate lately."""
+        row = self.rows.get(h)
+        if row is None:
+            return
+        self.touched[row] = self.steps + 1  # later than the last step: whoever wrote its block as of that writes it again
+        at = np.array([row])
+        gradient = np.float32(error) + self.shrink * np.abs(np.float32(error)) * self.liking[at]
+        self._step("liking", at, gradient, self.bias_rate)
+
     def _step(self, name: str, at: Any, gradient: Floats, rate: np.float32) -> None:
         """AdaGrad on the rows `at`, which are distinct."""
         squares, values = self.squares[name], getattr(self, name)
@@ -349,7 +367,7 @@ class Ranker:
             raise ValueError(
                 f"a ranker of {features} features and {factors} factors: wanted {self.weights.shape[1]}, {self.contexts.shape[1]}"
             )
-        dense, item = rows * (features + factors) * 4, (1 + self.stage.shape[1] + 2 * factors) * 4 + 8
+        dense, item = rows * (features + factors) * 4, (2 + self.stage.shape[1] + 2 * factors) * 4 + 8
         if len(value) != _HEADER.size + (1 + learning) * (dense + n * item):
             raise ValueError("a ranker that is cut")
         self.steps = self.moved = steps

@@ -141,7 +141,7 @@ class Learner:
                 model.chose(np.array(signal.hs, np.uint64), xs, context, signal.at, np.array(signal.w, np.float32))
             except ValueError as error:
                 return f"a slate that cannot be learned from: {error}"
-        model.engaged(ACTIONS[signal.a], x[0], signal.t, first)
+        model.engaged(ACTIONS[signal.a], signal.h, x[0], signal.t, first)
         return ""
 
     def fire(self, part: Part, out: Out, deadline: int, family: str, key: bytes, state: Any) -> None:

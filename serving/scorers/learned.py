@@ -75,9 +75,9 @@ class LearnedScorer:
         context = asker.context(self.recent)
         if self.model is None:
             return self.prior.score(query, viewer, candidates, notes)._replace(features=x, context=context.encode())
-        predictions, given = self.model.predict(x)
-        worth = np.log(np.maximum(self.click + given @ self.given + self.hide * predictions[:, HIDE], LEAST))
         hashes = candidates.hashes
+        predictions, given = self.model.predict(x, hashes)
+        worth = np.log(np.maximum(self.click + given @ self.given + self.hide * predictions[:, HIDE], LEAST))
         own = x[:, OWN].sum(axis=1)
         if not query.explain:
             score = self.model.ranker.score(hashes, x, context) + worth

@@ -165,6 +165,25 @@ def test_what_is_liked_where_a_feature_is_high_is_expected_there() -> None:
     assert 0.0 < tally.logloss < 0.6
 
 
+def test_a_note_has_its_own_part_in_how_much_it_is_liked() -> None:
+    """Of two notes with the same features the one that all like is expected to be liked more; what is expected of the features stays."""
+    side = Side(Learner(DEFAULTS), check=False)
+    loved, hs = 11, (11, 12, 13)
+    xs = np.zeros((3, WIDTH), "<f2").tobytes()
+    for i in range(200):
+        side.fold(engaged(xs, hs, i % 2, START + i, VIEW))
+        if hs[i % 2] == loved:
+            side.fold(Engaged(u=1, h=loved, t=START + i, a=LIKE, set=FEATURE_SET, x=xs[: 2 * WIDTH]))
+    model = side.shared.model
+    x = np.zeros((3, WIDTH), np.float32)
+    of_each, of_features = (model.predict(x, hashes)[1][:, models.GIVEN.index("like")] for hashes in (np.array(hs, np.uint64), None))
+    assert of_each[0] > of_features[0] + 0.1 > of_each[1] + 0.2
+    assert of_each[2] == pytest.approx(of_features[0]) == pytest.approx(of_features[1])
+    side.stage.families["model"].dump(b"", side.shared)
+    side.stage.fold(side, side, Engaged(u=1, h=loved, t=START + 200, a=LIKE, set=FEATURE_SET, x=xs[: 2 * WIDTH]), ())
+    assert "block0" in side.stage.families["model"].dump(b"", side.shared)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
