@@ -543,6 +543,8 @@ def draw(run: Run, file: Path) -> None:
     history = np.array([t.history for t in run.tests])
     edges = [0, 1, 3, 6, 12, 25, 60, 150, 400]
     bins = [(low, high) for low, high in zip(edges, [*edges[1:], 10**9], strict=True) if ((history >= low) & (history < high)).any()]
-    right.bar([f"{low}+" for low, _ in bins], [hit[(history >= low) & (history < high)].mean() for low, high in bins])
-    right.set(xlabel="earlier engagements of the user", title="by user age")
+    names = [f"{low}" if high == low + 1 else f"{low}–{high - 1}" if high < 10**9 else f"{low}+" for low, high in bins]
+    right.bar(names, [hit[(history >= low) & (history < high)].mean() for low, high in bins])
+    right.set(xlabel="earlier engagements of the user", ylabel="HR@10", title="by user age")
+    right.tick_params(axis="x", labelsize=8)
     figure.savefig(file, dpi=120)

@@ -300,6 +300,20 @@ def test_what_is_next_door_is_nearby_however_much_the_city_has(town: System) -> 
     assert "corner" in [item["note_id"] for item in town.get("/v1/feed/u1/nearby", lat=31.25, lon=121.47)["items"]]
 
 
+def test_a_subject_that_is_shown_and_not_taken_is_shown_less(town: System) -> None:
+    """Fatigue is more than that a note is not shown twice: of two who like both subjects alike, each gets less of what he let pass."""
+    kinds = ("tea", "jazz")
+    town.publish(*(note(f"{kind}{i}", f"{kind}-{i}", [kind], kind) for i in range(70) for kind in kinds))
+    for user, passes in (("u8", "tea"), ("u9", "jazz")):
+        town.send(*(event(type, user, f"{kind}{i}") for i in range(2) for kind in kinds for type in ("impression", "like")))
+        town.send(*(event("impression", user, f"{passes}{i}") for i in range(2, 22)))
+
+    def teas(user: str) -> int:
+        return sum(name.startswith("tea") for name in town.ids(user, n=20))
+
+    assert teas("u8") + 3 < teas("u9")
+
+
 def test_hot_is_for_everybody(town: System) -> None:
     body = town.get("/v1/hot", n=10)
     assert len(body["items"]) == 10
