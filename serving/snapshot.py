@@ -95,8 +95,14 @@ class Snapshot:
             self.wrong("model", models.wrong)
         else:
             self.reasons.pop("model", None)
-        if models.model is not None:
-            metrics.MODEL_AGE.set(max(self.clock.now - models.model.at, 0) / 1000.0)
+        if (age := self.model_age_s) is not None:
+            metrics.MODEL_AGE.set(age)
+
+    @property
+    def model_age_s(self) -> float | None:
+        """Stream time since the served model last learned; None without one."""
+        model = self.models.model
+        return max(self.clock.now - model.at, 0) / 1000.0 if model is not None else None
 
     async def _hot(self, keys: Keys) -> Fallback:
         places = self.settings.feed.fallback

@@ -22,7 +22,6 @@ WANTED = (
     "upwell_event_to_state_seconds_bucket",
     "upwell_pool_moves_total",
     "upwell_model_logloss",
-    "upwell_model_age_seconds",
     "upwell_model_examples_total",
     "upwell_store_errors_total",
     "upwell_rewinds_total",
@@ -31,7 +30,7 @@ WANTED = (
 )
 """Of a worker. Lag is not among them: the API measures it itself, so that it is there when no worker is."""
 
-GAUGES = frozenset({"upwell_model_logloss", "upwell_model_age_seconds"})
+GAUGES = frozenset({"upwell_model_logloss"})
 
 
 def parsed(text: str) -> dict[Series, float]:

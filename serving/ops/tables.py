@@ -87,14 +87,12 @@ def moves(total: Samples, lately: Samples, seconds: float) -> Table:
     ]
 
 
-def model(gauges: Sequence[Samples], lately: Samples, seconds: float) -> dict[str, Any]:
-    """What the learner says of the served model; `age_s` is None while no model is learned."""
-    ages = [v for samples in gauges for v in by_label(samples, "upwell_model_age_seconds").values()]
+def model(age_s: float | None, gauges: Sequence[Samples], lately: Samples, seconds: float) -> dict[str, Any]:
+    """The model that this process serves, and what the learner says of it; `age_s` is None without one."""
     losses = {k[0]: v for samples in gauges for k, v in by_label(samples, "upwell_model_logloss", "action").items()}
     examples = sum(by_label(lately, "upwell_model_examples_total").values())
-    learned = bool(losses) or examples > 0
     return {
-        "age_s": rounded(min(ages), 1) if ages and learned else None,
+        "age_s": rounded(age_s, 1),
         "examples_rate": rate(examples, seconds),
         "loss": [{"action": action, "logloss": rounded(loss)} for action, loss in losses.items()],
     }

@@ -147,7 +147,7 @@ class Watch:
             "pools": self.pools,
             "moves": tables.moves(total, lately, seconds),
             "promise_shortfall": sum(row["owed"] for row in self.pools),
-            "model": tables.model(list(self.gauges.values()), lately, seconds),
+            "model": tables.model(service.snapshot.model_age_s, list(self.gauges.values()), lately, seconds),
             "faults": tables.faults(total, self.tally.since(now, 600.0)[0], lately, seconds),
             "feed": {"surfaces": surfaces, "degraded": tables.degraded(total, lately, seconds)},
             "http": tables.http(total, lately, seconds),

@@ -120,3 +120,25 @@ def test_without_personalisation_nothing_of_the_profile_is_logged(young: System)
     young.feed("r1", n=5)
     slates = [s.slate for r in young.logged() for s in r.signals if getattr(s, "slate", None)]
     assert Context.decode(slates[-1].context) == Context()
+
+
+def test_how_long_ago_the_served_model_learned_is_told_and_red_when_too_long(young: System) -> None:
+    """By the stream's clock, and by the API that serves it: no worker may live, or none that learns."""
+    watch = young.app.state.watch
+
+    def told() -> tuple[float | None, list[str]]:
+        young.run(watch.look())
+        body = young.get("/ops/data")
+        return body["model"]["age_s"], [alert["name"] for alert in body["alerts"] if "Model" in alert["name"]]
+
+    assert told() == (None, [])
+    taught(young)
+    age, alerts = told()
+    assert age is not None
+    assert age < 60.0
+    assert alerts == []
+    young.clock += 1_000_000
+    young.send(event("search", "u9"))
+    later, alerts = told()
+    assert later == pytest.approx(age + 1_000.5, abs=1.0)
+    assert alerts == ["UpwellModelOld"]
