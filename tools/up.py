@@ -75,6 +75,8 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.quick_deaths = 0
+        self.told = ""
+        """how it last ended, while it keeps doing so"""
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -247,14 +249,15 @@ class Up:
         moves.stop()
 
     def restart(self, child: Child) -> None:
-        """After a pause that grows while it keeps dying; one that dies five times within seconds of its start ends everything."""
+        """After a pause that grows while it keeps dying. Broker and store stay, whatever it misses: they hold everything, and a way out that
+        its last words name may need them (`upwell rebuild`)."""
         assert child.process is not None
         code = child.process.returncode
         child.quick_deaths = child.quick_deaths + 1 if time.monotonic() - child.started < 10 else 0
-        if child.quick_deaths >= 5:
-            raise Mistake(f"{child.name} keeps ending at its start: {child.last_words()} (log: {child.log})")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}: {child.last_words()}"
-        say(f"{child.name} {how}; starting it again")
+        if how != child.told:
+            say(f"{child.name} {how}; starting it again{' every few seconds' if child.quick_deaths else ''}")
+        child.told = how if child.quick_deaths else ""
         self.pause(min(0.2 * 2**child.quick_deaths, 3.0) if child.quick_deaths else 0.0)
         child.start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests import parts
 from tests.parts import ROOT
@@ -121,7 +123,8 @@ def likes(api: str) -> int:
 
 
 def test_everything_comes_up_restarts_what_dies_and_ends_on_ctrl_c(running: Running) -> None:
-    """A worker that is killed is started again; a store that dies takes the broker along, and what is lost is said."""
+    """A worker that is killed is started again; a store that is emptied is rebuilt from the logs; one that dies takes the broker along, and what
+    is lost is said."""
     running.until("ready after")
     told = up.addresses(running.folder)
     assert told is not None
@@ -145,6 +148,15 @@ def test_everything_comes_up_restarts_what_dies_and_ends_on_ctrl_c(running: Runn
     )  # fmt: skip
     assert second.returncode == 1
     assert "already runs" in second.stderr
+
+    with contextlib.closing(redis.Redis.from_url(told["redis"])) as client:
+        client.flushall()
+    running.until("its state is lost. Run `upwell rebuild")
+    command = [sys.executable, str(ROOT / "upwell.py"), "rebuild"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "UPWELL_KAFKA": told["kafka"], "UPWELL_REDIS": told["redis"]}
+    rebuilt = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
+    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+    assert likes(api) == 2
 
     os.kill(running.child("valkey-server"), signal.SIGKILL)
     running.until("the store died. Broker and store keep everything in memory")
