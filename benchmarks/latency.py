@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.latency [samples] [events a second behind] [embedded|apache]``. A sample is one like by a user who has none: the event goes straight
 to Kafka, then the API is asked until its answer has changed: `/v1/users/{id}/interests` for the weight, `/v1/notes/{id}` for counter and pool evidence.
-Weight and counter are timed by separate samples, one after the other in two lanes; a lane waits a millisecond between two questions, so that asking
-does not use up the machine that is measured. The load comes from a process of its own (`benchmarks/load.py`).
+Weight and counter are timed by separate samples, one after the other, with a millisecond between two questions, so that asking does not use up the
+machine that is measured. The load comes from a process of its own (`benchmarks/load.py`).
 """
 
 from __future__ import annotations
