@@ -32,7 +32,7 @@ from config.settings import load
 from config.topics import full
 from streams.engine import make
 from streams.facts import facts_from
-from streams.fold import PACKED
+from streams.packing import PACKED
 from streams.stage import Record
 
 START = (0, 0, 0)

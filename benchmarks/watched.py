@@ -42,7 +42,7 @@ def bare_worker() -> None:
     from prometheus_client.metrics import MetricWrapperBase
 
     from config import metrics
-    from streams import engine, fold, owner
+    from streams import engine, owner, packing
 
     for name, value in list(vars(metrics).items()):
         if isinstance(value, MetricWrapperBase):
@@ -55,7 +55,7 @@ def bare_worker() -> None:
     engine.StageApp.measure = lambda _: None  # type: ignore[method-assign]
     engine.Worker.watch_ends = never  # type: ignore[method-assign]
     owner.Owner.export_counts = lambda _: None  # type: ignore[method-assign]
-    fold.Collector.count = lambda *_: None  # type: ignore[method-assign]
+    packing.Collector.count = lambda *_: None  # type: ignore[method-assign]
     engine.run(load(), STAGES.split(","))
 
 

@@ -18,38 +18,35 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar, cast
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import faust
 import structlog
 import uvloop
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from faust.app import BootStrategy
 from faust.types import TP
 from prometheus_client import start_http_server
 
-from config import metrics
-from config.keys import Slot
 from config.log import configure
-from config.records import VERSION, Position, Source, Tick, encode
-from config.settings import Kafka, Settings
-from config.topics import STAGES, TOPICS, full, group
+from config.records import VERSION, Position, Tick, encode
+from config.settings import Settings
+from config.topics import STAGES, TOPICS, full
 from store import manifest as manifests
 from store.base import Store, StoreError
 from store.lag import slot_stage
 from store.layout import checkpoint_bytes
 from store.manifest import Manifest, ManifestError
 from store.open import open_store
-from streams import fold
+from streams import packing
 from streams.logs import BrokerError, Logs, LogsAside, TopicsMissing
-from streams.owner import QUEUE, Owner, SendError, Stop
+from streams.owner import SendError, Stop
 from streams.presence import Presence
+from streams.security import client_security
 from streams.stage import Record, Stage
+from streams.stage_app import StageApp
 from streams.standing import Standing
-from streams.transport import BrokerAway, Frame, FrameConsumerThread, FrameTransport, GroupLost, LogBounds, Owners
+from streams.transport import BrokerAway, GroupLost
 from streams.unpack import LOG_APPEND_TIME
 
 log = structlog.get_logger("upwell.worker")
@@ -57,8 +54,6 @@ log = structlog.get_logger("upwell.worker")
 ASK_AFTER = 5
 """Seconds that something stands before it is asked whether what it waits for is away."""
 
-LOOK_S = 0.003
-"""How long a record that this worker wrote may wait for what stands before it in the log, until it is fetched."""
 
 CLASSES = {
     "intake": "streams.intake:Intake",
@@ -114,300 +109,6 @@ async def found(store: Store, logs: LogsAside, prefix: str) -> Manifest:
         standing = await manifests.create(store, new)
     manifests.check(standing, {name: count for name, (_, count) in topics.items()})
     return standing
-
-
-class NoProducer(BootStrategy):
-    """Stages write through the worker's own producer; one of Faust's for each stage would be a connection and a start that may fail."""
-
-    enable_kafka_producer = False
-
-
-class FrameApp(faust.App):
-    """A Faust app whose consumer tells what is assigned, and asks what has room."""
-
-    BootStrategy: ClassVar[type[BootStrategy]] = NoProducer
-    owners: Owners
-    fetch_wait_ms: int
-
-
-class StageApp:
-    """One stage: its Faust app, and an owner for each partition that is assigned."""
-
-    def __init__(self, worker: Worker, stage: Stage) -> None:
-        self.worker, self.stage, settings = worker, stage, worker.settings
-        self.owners: dict[TP, Owner] = {}
-        self.tasks: dict[TP, asyncio.Task[None]] = {}
-        self.looking: asyncio.TimerHandle | None = None
-        """set while a look is due at whether a fetch is waited for"""
-        self.member = False
-        """of its group, with heartbeats, when last asked"""
-        self.answered = False
-        """the broker told this consumer where its logs end, when last asked"""
-        kafka, prefix = settings.kafka, settings.kafka.prefix
-        self.topics = {full(prefix, name): name for name in stage.topics}
-        self.app = app = FrameApp(
-            group(prefix, stage.name),
-            broker=[f"kafka://{server}" for server in kafka.servers.split(",")],
-            broker_credentials=credentials(kafka),
-            datadir=worker.datadir,
-            web_enabled=False,
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            broker_max_poll_records=20_000,
-            consumer_max_fetch_size=1_048_576,
-            stream_buffer_maxsize=8,
-            stream_wait_empty=False,
-            broker_session_timeout=kafka.session_timeout_s,
-            broker_heartbeat_interval=kafka.heartbeat_s,
-            broker_rebalance_timeout=kafka.rebalance_timeout_s,
-            # A join is answered when the rebalance is over. Faust's 90 s are as long as a connection that died without a word would stand.
-            broker_request_timeout=max(kafka.request_timeout_s, 2.0 * kafka.rebalance_timeout_s, kafka.session_timeout_s),
-            broker_commit_interval=3600.0,
-            # A position outside the log is for `Owner.begin` to judge; the client must not jump.
-            consumer_auto_offset_reset="none",
-        )
-        app.transport = FrameTransport(app.conf.broker_consumer, app, loop=app.loop)
-        app.owners, app.fetch_wait_ms = self, kafka.fetch_wait_ms
-        app.on_partitions_revoked.connect(self.revoked)
-        channel = app.topic(*self.topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
-        app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.nothing)
-        self.resolve: fold.Resolve | None = None
-        if hasattr(stage, "wants_facts"):
-            from streams.facts import FactsCache
-
-            cache = FactsCache(worker.store, settings, lambda stage, digest: worker.manifest.slot(stage, digest))
-
-            async def resolve(hashes: Sequence[int]) -> Mapping[int, Any]:
-                return await cache.resolve(hashes, time.time() * 1000)
-
-            self.resolve = resolve
-
-    @property
-    def thread(self) -> FrameConsumerThread:
-        return cast(FrameConsumerThread, cast(Any, self.app.consumer)._thread)
-
-    async def nothing(self, stream: Any) -> None:
-        """Faust reads the topics that an agent listens to. What is read goes to `deliver`."""
-        async for _ in stream:
-            pass
-
-    def deliver(self, tp: TP, frame: Frame) -> None:
-        """Without an owner there was no assignment yet: the seek that follows it reads this again."""
-        owner = self.owners.get(tp)
-        if owner is not None:
-            owner.arrived(frame)
-
-    def has(self, tp: TP, frame: Frame) -> bool:
-        """Called by the consumer's thread."""
-        owner = self.owners.get(tp)
-        return owner is not None and owner.has(frame)
-
-    def wrote(self, tp: TP, record: Record) -> None:
-        """A record of this worker stands in the log; its reader may be here, too."""
-        owner = self.owners.get(tp)
-        if owner is not None and not owner.wrote(record) and self.looking is None:
-            # What is missing mostly comes at once: others of this worker wrote it in the same breath.
-            self.looking = asyncio.get_running_loop().call_later(LOOK_S, self.look)
-
-    def look(self) -> None:
-        self.looking = None
-        if self.short():
-            self.thread.look()
-
-    def short(self) -> bool:
-        return any(owner.ahead for owner in list(self.owners.values()))
-
-    def busy(self, tp: TP) -> bool:
-        """Whether enough frames wait at its owner. Called by the consumer's thread."""
-        owner = self.owners.get(tp)
-        return owner is not None and owner.queue.qsize() >= QUEUE
-
-    def assigned(self, tps: Iterable[TP]) -> None:
-        """After an assignment: an owner at work for each partition, which begins by standing where the store stands."""
-        metrics.REBALANCES.inc()
-        self.drop(list(self.tasks))
-        log.info(
-            "assigned",
-            stage=self.stage.name,
-            partitions=sorted(f"{self.topics[tp.topic]}/{tp.partition}" for tp in tps if tp.topic in self.topics),
-        )
-        engine = self.worker.settings.engine
-        mine = sorted(tp for tp in tps if tp.topic in self.topics)
-        for tp in mine:
-            limits = fold.Limits(
-                keys=engine.piece_keys, bytes=engine.piece_bytes, cache_bytes=engine.cache_mb * 1_000_000 // max(1, len(mine))
-            )
-            self.tasks[tp] = asyncio.get_running_loop().create_task(self.work(tp, limits), name=f"{self.stage.name}-{tp.partition}")
-            self.tasks[tp].add_done_callback(self.ended)
-
-    async def work(self, tp: TP, limits: fold.Limits) -> None:
-        """One partition, until it is taken away or the worker stops."""
-        worker, topic = self.worker, self.topics[tp.topic]
-        engine = worker.settings.engine
-        source = Source(await worker.identity(topic), tp.topic, tp.partition)
-        self.owners[tp] = owner = Owner(
-            fold.Partition(self.stage, self.slot(tp), source, worker.manifest.partitions, limits),
-            worker.store,
-            PartitionReader(self, tp, topic),
-            worker.send,
-            self.resolve,
-            full_topic=tp.topic,
-            commit_every=engine.slow_commit_s if self.stage.name in engine.slow_stages else 0.0,
-            poison_after=engine.poison_after,
-            tick_lag=engine.tick_lag_s,
-            renewed=partial(self.renewed, tp),
-        )
-        await owner.run()
-
-    def slot(self, tp: TP) -> Slot:
-        return self.worker.manifest.at(slot_stage(self.stage.name, self.topics[tp.topic]), tp.partition)
-
-    async def renewed(self, tp: TP, part: fold.Partition) -> fold.Partition | None:
-        await self.worker.read_manifest()
-        slot = self.slot(tp)
-        return None if slot == part.slot else fold.Partition(part.stage, slot, part.source, part.counts, part.limits)
-
-    def ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or task.exception() is None:
-            return
-        error = task.exception()
-        if isinstance(error, (Stop, BrokerError, fold.Unreadable)):
-            self.worker.fatal(str(error))
-        else:
-            log.error("a stage failed", stage=self.stage.name, exc_info=error)
-            # When the consumer's thread has ended, what owners see of it is no more than a closed loop.
-            why = self.app.crash_reason or self.thread.crash_reason or error
-            self.worker.fatal(f"{self.stage.name} failed: {type(why).__name__}: {why}")
-
-    async def revoked(self, *args: Any, revoked: Iterable[TP] = (), **_: Any) -> None:
-        self.drop(args[1] if len(args) > 1 else revoked)
-
-    def drop(self, tps: Iterable[TP]) -> None:
-        for tp in tps:
-            task = self.tasks.pop(tp, None)
-            if task is not None:
-                task.cancel()
-            owner = self.owners.pop(tp, None)
-            if owner is not None:
-                forget(self.labels(tp), (self.stage.name, str(tp.partition)))
-
-    def applied(self) -> dict[TP, int]:
-        """What the store holds, by partition: the offsets for Kafka's own books."""
-        return {tp: offset for tp, owner in self.owners.items() if (offset := owner.applied) is not None}
-
-    def marks(self) -> dict[TP | str, object]:
-        """What moves as long as all is well, by partition, and of the group under the stage's name; None: nothing to do."""
-        marks: dict[TP | str, object] = {tp: owner.part.checkpoint if owner.behind else None for tp, owner in self.owners.items()}
-        ours = {tp for tp in self.thread.assignment() if tp.topic in self.topics}
-        settled = (
-            self.member and self.answered and ours == set(self.tasks) and all(tp in self.owners and self.owners[tp].stands for tp in ours)
-        )
-        marks[self.stage.name] = None if settled else "not settled"
-        return marks
-
-    def state(self, what: TP | str) -> str:
-        """For whoever reads why a worker ended."""
-        if isinstance(what, TP):
-            owner = self.owners[what]
-            return f"{what.topic}/{what.partition} stands at {owner.applied} of {owner.highwater}"
-        return (
-            f"group {group(self.worker.settings.kafka.prefix, self.stage.name)}: "
-            f"{'a member' if self.member else 'no member'}, {'answered' if self.answered else 'not answered'} by the broker, assigned {sorted(tp.partition for tp in self.thread.assignment())}, "
-            f"at work on {sorted(tp.partition for tp, owner in self.owners.items() if owner.stands)}"
-        )
-
-    def labels(self, tp: TP) -> tuple[str, str, str]:
-        return group(self.worker.settings.kafka.prefix, self.stage.name), tp.topic, str(tp.partition)
-
-    def measure(self) -> None:
-        """The gauges of every partition that is owned here."""
-        for tp, owner in self.owners.items():
-            applied = owner.applied
-            if applied is not None:
-                records, seconds = owner.lag()
-                labels = self.labels(tp)
-                metrics.CHECKPOINT_OFFSET.labels(*labels).set(applied)
-                metrics.LOG_END_OFFSET.labels(*labels).set(max(owner.highwater, applied))
-                metrics.LAG_RECORDS.labels(*labels).set(records)
-                metrics.LAG_SECONDS.labels(*labels).set(seconds)
-                if owner.part.timed:
-                    metrics.WATERMARK.labels(self.stage.name, str(tp.partition)).set(owner.part.state.clock / 1000)
-
-    async def finish(self) -> None:
-        """The piece in hand, and no more."""
-        for owner in self.owners.values():
-            owner.stopping.set()
-            owner.wake()
-        if self.tasks:
-            await asyncio.wait(self.tasks.values(), timeout=5)
-
-
-def forget(labels: tuple[str, str, str], clock: tuple[str, str]) -> None:
-    """A partition that went elsewhere: what this process last said of it must not stand."""
-    for gauge in (metrics.CHECKPOINT_OFFSET, metrics.LOG_END_OFFSET, metrics.LAG_RECORDS, metrics.LAG_SECONDS):
-        gauge.remove(*labels)
-    metrics.WATERMARK.remove(*clock)
-
-
-class PartitionReader:
-    """What an owner asks of its consumer."""
-
-    def __init__(self, stage_app: StageApp, tp: TP, topic: str) -> None:
-        self.stage_app, self.tp, self.topic = stage_app, tp, topic
-
-    async def seek(self, offset: int) -> int | None:
-        return await self.stage_app.thread.rewind(self.tp, offset)
-
-    async def bounds(self) -> LogBounds:
-        while True:
-            try:
-                return await self.stage_app.thread.bounds(self.tp)
-            except BrokerAway as error:
-                await self.broker_away(error)
-
-    async def identity(self) -> str:
-        return await self.stage_app.worker.identity(self.topic)
-
-    async def holds(self, offset: int) -> bool:
-        while True:
-            try:
-                return await self.stage_app.worker.logs.ask(lambda logs: logs.holds(self.topic, self.tp.partition, offset))
-            except BrokerError as error:
-                await self.broker_away(error)
-
-    async def broker_away(self, error: Exception) -> None:
-        log.warning("broker away", topic=self.tp.topic, error=str(error))
-        await asyncio.sleep(0.5)
-
-
-def credentials(kafka: Kafka) -> Any:
-    """Faust's form of the security settings."""
-    import ssl
-
-    if kafka.security_protocol == "PLAINTEXT":
-        return None
-    context = ssl.create_default_context(cafile=kafka.ssl_cafile or None) if kafka.security_protocol.endswith("SSL") else None
-    if kafka.security_protocol == "SSL":
-        return faust.SSLCredentials(context)
-    return faust.SASLCredentials(
-        username=kafka.sasl_username, password=kafka.sasl_password, mechanism=kafka.sasl_mechanism, ssl_context=context
-    )
-
-
-def client_security(kafka: Kafka) -> dict[str, Any]:
-    """aiokafka's form of the security settings."""
-    from aiokafka.helpers import create_ssl_context
-
-    security: dict[str, Any] = {"security_protocol": kafka.security_protocol}
-    if kafka.security_protocol.startswith("SASL"):
-        security |= {
-            "sasl_mechanism": kafka.sasl_mechanism,
-            "sasl_plain_username": kafka.sasl_username,
-            "sasl_plain_password": kafka.sasl_password,
-        }
-    if kafka.security_protocol.endswith("SSL"):
-        security["ssl_context"] = create_ssl_context(cafile=kafka.ssl_cafile or None)
-    return security
 
 
 class Worker:
@@ -477,7 +178,7 @@ class Worker:
                     await asyncio.sleep(0.5)
         return self.known[1][topic][0]
 
-    async def send(self, records: list[fold.Outgoing]) -> None:
+    async def send(self, records: list[packing.Outgoing]) -> None:
         """All of them acknowledged, or `SendError`. Repeats are dropped by the readers' marks, so the producer needs no idempotence."""
         prefix = self.settings.kafka.prefix
         try:
@@ -515,7 +216,7 @@ class Worker:
         self.apps = [StageApp(self, make(name, settings)) for name in self.names]
         # Not of stages that commit every second or two: what comes to them in larger frames costs less.
         quick = [app for app in self.apps if app.stage.name not in settings.engine.slow_stages]
-        self.readers = {topic: app for app in quick for topic in app.stage.topics if topic in fold.PACKED}
+        self.readers = {topic: app for app in quick for topic in app.stage.topics if topic in packing.PACKED}
         for stage_app in self.apps:
             stage_app.app.finalize()
         # Side by side: a group's first join waits for half its rebalance timeout.
@@ -620,9 +321,9 @@ class Worker:
 
     async def tick(self, topic: str, partition: int) -> None:
         now = int(time.time() * 1000)
-        record = fold.PACKED[topic](VERSION, None, 0, (0, 0, 0), (0, 0, 0), now, [], [Tick(t=now)])
+        record = packing.PACKED[topic](VERSION, None, 0, (0, 0, 0), (0, 0, 0), now, [], [Tick(t=now)])
         try:
-            await self.send([fold.Outgoing(topic, partition, None, encode(record))])
+            await self.send([packing.Outgoing(topic, partition, None, encode(record))])
         except SendError as error:
             log.warning("broker away", error=str(error))
 

@@ -19,7 +19,7 @@ from store.lag import slot_stage
 from store.layout import checkpoint_bytes
 from store.manifest import Manifest, create
 from store.memory import MemoryStore
-from streams import fold
+from streams import fold, packing
 from streams.engine import available, make
 from streams.stage import Record, Stage
 
@@ -109,7 +109,7 @@ class Local:
     async def facts(self, hashes: Sequence[int]) -> Mapping[int, Any]:
         return await self.resolve_facts.resolve(hashes, self.now)
 
-    async def send(self, records: list[fold.Outgoing]) -> None:
+    async def send(self, records: list[packing.Outgoing]) -> None:
         for r in records:
             self.append(r.topic, r.value, r.key, r.partition or 0, r.headers)
 
@@ -141,11 +141,11 @@ class Local:
 
 async def refold(
     stage: Stage, manifest: Manifest, topic: str, source: Source, records: Iterable[Record], store: Store, first: int = 0
-) -> list[fold.Outgoing]:
+) -> list[packing.Outgoing]:
     """Fold one recorded partition again into `store`; what it would have sent is returned instead."""
-    sent: list[fold.Outgoing] = []
+    sent: list[packing.Outgoing] = []
 
-    async def keep(records: list[fold.Outgoing]) -> None:
+    async def keep(records: list[packing.Outgoing]) -> None:
         sent.extend(records)
 
     slot = manifest.at(slot_stage(stage.name, topic), source.partition)

@@ -31,10 +31,11 @@ from store.base import Store
 from store.lag import slot_stage
 from store.layout import PartitionState, checkpoint_bytes, checkpoint_from, decode_partition, encode_partition
 from store.manifest import Manifest
-from streams import fold
-from streams.engine import available, client_security, make
+from streams import fold, packing
+from streams.engine import available, make
 from streams.logs import Logs
 from streams.owner import QUEUE, Owner, SendError, Stop
+from streams.security import client_security
 from streams.survey import Survey, consumer, survey
 from streams.transport import Frame, LogBounds
 
@@ -340,16 +341,16 @@ class Rebuild:
         share.lost, share.limit = True, found.told(share.source.name).offset
         return list(found.skips.get((topic, share.tp.partition), ()))
 
-    def sender(self, share: Share) -> Callable[[list[fold.Outgoing]], Awaitable[None]]:
+    def sender(self, share: Share) -> Callable[[list[packing.Outgoing]], Awaitable[None]]:
         """Silent, until the share speaks."""
 
-        async def send(records: list[fold.Outgoing]) -> None:
+        async def send(records: list[packing.Outgoing]) -> None:
             if share.speaks:
                 await self.send(records)
 
         return send
 
-    async def send(self, records: list[fold.Outgoing]) -> None:
+    async def send(self, records: list[packing.Outgoing]) -> None:
         """All of them acknowledged, or `SendError`."""
         if self.producer is None:
             self.producer = AIOKafkaProducer(

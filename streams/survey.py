@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from config.records import Packed, Position
 from config.settings import Settings
 from config.topics import full
-from streams import fold
+from streams import packing
 from streams.dead import parse
-from streams.engine import client_security
+from streams.security import client_security
 from streams.stage import Record
 
 LAST_RECORDS = 256
@@ -103,7 +103,7 @@ class Survey:
 async def survey(settings: Settings, counts: Mapping[str, int]) -> Survey:
     """Reads every internal log, headers only, and the dead letters."""
     found, prefix = Survey(), settings.kafka.prefix
-    short = {full(prefix, topic): topic for topic in (*fold.PACKED, "dead")}
+    short = {full(prefix, topic): topic for topic in (*packing.PACKED, "dead")}
 
     def take(record: Any) -> None:
         topic = short[record.topic]

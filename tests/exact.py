@@ -21,7 +21,7 @@ from store.lag import slot_stage
 from store.layout import checkpoint_from
 from store.manifest import Manifest, load
 from store.memory import MemoryStore
-from streams import fold
+from streams import packing
 from streams.engine import make
 from streams.logs import Logs, client_settings
 from streams.stage import Record
@@ -114,7 +114,7 @@ def shown(value: bytes | None) -> str:
 
 async def refolded(
     settings: Settings, name: str, manifest: Manifest, topic: str, source: Source, records: list[Record], store: MemoryStore
-) -> list[fold.Outgoing]:
+) -> list[packing.Outgoing]:
     """Fold one recorded partition again, with the positions that were dead-lettered as poison passed over; returns what it sent."""
     from streams.local import refold
 
@@ -153,7 +153,7 @@ async def told_once(settings: Settings, store: Store, stages: Iterable[str]) -> 
     assert manifest is not None
     identities = Logs(settings.kafka).all()
     wrong = []
-    logs = {topic: recorded(settings, topic) for topic in fold.PACKED}
+    logs = {topic: recorded(settings, topic) for topic in packing.PACKED}
     live = {topic: {p: kept(records, decoder(topic)) for p, records in partitions.items()} for topic, partitions in logs.items()}
     moves: list[tuple[bytes | None, bytes | None]] = []
     for name in stages:
@@ -166,11 +166,11 @@ async def told_once(settings: Settings, store: Store, stages: Iterable[str]) -> 
             moves += [(out.key, out.value) for out in sent if out.topic == "transitions"]
             wanted: Mapping[tuple[str, int], list[Record]] = defaultdict(list)
             for out in sent:
-                if out.topic in fold.PACKED:
+                if out.topic in packing.PACKED:
                     place = wanted[out.topic, out.partition or 0]
                     place.append(Record(out.topic, out.partition or 0, len(place), 0, None, out.value))
             for target, count in manifest.partitions.items():
-                if target not in fold.PACKED:
+                if target not in packing.PACKED:
                     continue
                 for p in range(count):
                     expect = kept(wanted.get((target, p), ()), decoder(target)).get(source.name, [])
@@ -211,4 +211,4 @@ def moved_once(told: Iterable[tuple[bytes | None, bytes | None]], standing: Iter
 
 
 def decoder(topic: str) -> Any:
-    return msgspec.msgpack.Decoder(fold.PACKED[topic]).decode
+    return msgspec.msgpack.Decoder(packing.PACKED[topic]).decode

@@ -18,7 +18,7 @@ from config.keys import Slot, hash64
 from config.records import MAX_BYTES, MAX_SIGNALS, START, Act, Facts, NoteRecord, Position, Source, UserRecord, decode_note, encode
 from store.layout import checkpoint_bytes, decode_partition
 from store.memory import MemoryStore
-from streams import fold
+from streams import fold, packing
 from streams.stage import Record
 from tests.streams import counting
 
@@ -38,7 +38,7 @@ class Bench:
             await self.store.commit(self.part.slot, None, checkpoint_bytes("L", START), {}, {})
             await fold.begin(self.part, self.store)
 
-    async def send(self, records: list[fold.Outgoing]) -> None:
+    async def send(self, records: list[packing.Outgoing]) -> None:
         self.sent.extend(records)
 
     async def run(self, records: Sequence[Record], rng: random.Random | None = None) -> None:

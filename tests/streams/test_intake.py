@@ -21,7 +21,7 @@ from config.keys import Slot, hash64
 from config.records import START, Act, Facts, NoteChange, Personalize, Position, Source, decode_note, decode_user
 from store.layout import checkpoint_bytes
 from store.memory import MemoryStore
-from streams import dead, fold
+from streams import dead, fold, packing
 from streams.intake import Intake
 from streams.stage import Record
 from tests.config.test_events import BAD, BAD_NOTES, mutated
@@ -38,7 +38,7 @@ class Harness:
     def __init__(self, topic: str = "events", known: dict[str, Facts] = KNOWN) -> None:
         self.store, self.topic = MemoryStore(), topic
         self.facts = {hash64(name): facts for name, facts in known.items()}
-        self.sent: list[fold.Outgoing] = []
+        self.sent: list[packing.Outgoing] = []
         self.counts: dict[tuple[str, str], int] = {}
         self.part = fold.Partition(Intake(SETTINGS), Slot("t", 0, "intake", 0), Source("L", f"up.{topic}", 0), COUNTS)
 
@@ -46,7 +46,7 @@ class Harness:
         return {h: self.facts[h] for h in hashes if h in self.facts}
 
     async def _run(self, records: list[Record], rng: random.Random | None) -> None:
-        async def send(outgoing: list[fold.Outgoing]) -> None:
+        async def send(outgoing: list[packing.Outgoing]) -> None:
             self.sent.extend(outgoing)
 
         await self.store.commit(self.part.slot, None, checkpoint_bytes("L", START), {}, {})

@@ -23,7 +23,7 @@ from models.model import Refused, head_from
 from models.ranker import Context
 from store.layout import checkpoint_bytes
 from store.memory import MemoryStore
-from streams import fold
+from streams import fold, packing
 from streams.learner import Learner
 from streams.stage import Record
 from tests.streams.loop import DEFAULTS, START, Side
@@ -86,7 +86,7 @@ async def folded(records: list[Record], rng: random.Random | None) -> dict[bytes
     store = MemoryStore()
     counts = {"by-user": 1, "by-note": 1, "by-list": 1, "by-pair": 1, "examples": 1}
 
-    async def send(out: list[fold.Outgoing]) -> None:
+    async def send(out: list[packing.Outgoing]) -> None:
         assert not out
 
     async def begun() -> fold.Partition:

@@ -18,7 +18,7 @@ from models import quality
 from models.lists import OnePerAuthor, Ranked, single
 from store.layout import checkpoint_bytes, head_from
 from store.memory import MemoryStore
-from streams import fold
+from streams import fold, packing
 from streams.lists import Lists
 from streams.stage import Record
 from tests.streams.loop import DEFAULTS, MINUTE, START, Side
@@ -131,7 +131,7 @@ async def folded(records: list[Record], rng: random.Random | None) -> dict[bytes
     limits = fold.Limits(keys=3, cache_bytes=1) if rng else fold.Limits()
     part = fold.Partition(Lists(DEFAULTS), Slot("t", 0, "lists", 0), Source("L", "t.by-list", 0), counts, limits)
 
-    async def send(out: list[fold.Outgoing]) -> None: ...
+    async def send(out: list[packing.Outgoing]) -> None: ...
 
     await store.commit(part.slot, None, checkpoint_bytes("L", BEGINNING), {}, {})
     await fold.begin(part, store)

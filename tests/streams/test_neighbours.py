@@ -19,7 +19,7 @@ from models.neighbours import SUMS, Around, Neighbours, read
 from models.user import RECENT_ROW
 from store.layout import checkpoint_bytes
 from store.memory import MemoryStore
-from streams import fold, neighbours
+from streams import fold, neighbours, packing
 from streams.stage import Record
 from tests.streams.loop import DEFAULTS, START, Side
 
@@ -117,7 +117,7 @@ async def folded(records: list[Record], rng: random.Random | None) -> dict[bytes
     limits = fold.Limits(keys=3, cache_bytes=1) if rng else fold.Limits()
     part = fold.Partition(stage(slots=5, head=3, batch=2), Slot("t", 0, "neighbours", 0), Source("L", "t.by-pair", 0), counts, limits)
 
-    async def send(out: list[fold.Outgoing]) -> None:
+    async def send(out: list[packing.Outgoing]) -> None:
         assert not out
 
     await store.commit(part.slot, None, checkpoint_bytes("L", BEGINNING), {}, {})

@@ -19,7 +19,7 @@ from models.lists import cell
 from models.note import DELETED, PUBLISHED, UNKNOWN, Text, engaged
 from store.layout import POOL_STATES, STATUSES, checkpoint_bytes
 from store.memory import MemoryStore
-from streams import fold
+from streams import fold, packing
 from streams.notes import Notes
 from streams.stage import Record
 from tests.streams.loop import AVERAGE, DEFAULTS, HOUR, START, Loop
@@ -463,10 +463,10 @@ async def folded(records: list[Record], rng: random.Random | None) -> tuple[dict
     limits = fold.Limits(keys=4, cache_bytes=1) if rng else fold.Limits()
     part = fold.Partition(Notes(DEFAULTS), Slot("t", 0, "notes", 0), Source("L", "t.by-note", 0), counts, limits)
 
-    async def send(out: list[fold.Outgoing]) -> None:
+    async def send(out: list[packing.Outgoing]) -> None:
         for record in out:
             if record.topic == "by-list":
-                sent.extend(fold.PACKED["by-list"] and msgspec.msgpack.decode(record.value or b"")[-1])
+                sent.extend(packing.PACKED["by-list"] and msgspec.msgpack.decode(record.value or b"")[-1])
             else:
                 sent.append(record.value)
 

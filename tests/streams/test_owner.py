@@ -17,7 +17,7 @@ from config.records import START, Source
 from store.base import StoreError
 from store.layout import checkpoint_bytes
 from store.memory import MemoryStore
-from streams import fold, owner
+from streams import fold, owner, packing
 from streams.owner import Owner, Stop
 from streams.stage import Record
 from streams.transport import Frame, LogBounds
@@ -105,7 +105,7 @@ def play(scene: Callable[[Scene], Coroutine[Any, Any, None]], *, at_once: Callab
         await store.commit(SLOT, None, checkpoint_bytes("L", START), {}, {})
         at_once(store, log)
 
-        async def send(records: list[fold.Outgoing]) -> None: ...
+        async def send(records: list[packing.Outgoing]) -> None: ...
 
         part = fold.Partition(counting.Users(), SLOT, Source("L", "t.by-user", 0), COUNTS, fold.Limits())
         one = Owner(part, store, log, send, None, full_topic="t.by-user")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from config.keys import Slot
 from config.records import VERSION, NoteRecord, Position, Source, encode
 from store.memory import MemoryStore
-from streams import fold
+from streams import fold, packing
 from streams.owner import QUEUE, Owner
 from streams.rebuild import Feed, Share, escaped, generation_of
 from streams.stage import Record
@@ -122,7 +122,7 @@ def test_a_log_is_read_no_faster_than_it_is_folded() -> None:
 class Letter:
     """An outgoing record as a consumer would see it."""
 
-    def __init__(self, sent: fold.Outgoing) -> None:
+    def __init__(self, sent: packing.Outgoing) -> None:
         self.partition, self.offset, self.timestamp, self.key, self.value, self.headers = 0, 0, 0, sent.key, sent.value, sent.headers
 
 
