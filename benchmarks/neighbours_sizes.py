@@ -13,6 +13,7 @@ import tempfile
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from time import process_time
 from typing import NamedTuple
 
@@ -110,24 +111,27 @@ def standing(heads: Sequence[bytes | None], note: int, taken: set[int], shrink: 
 def draw(found: Sequence[tuple[Size, Found]], file: Path) -> None:
     """HR over bytes and over time, a point a size."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     figure = Figure((11.0, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     chosen = load(environ={})
     ours = Size(chosen.neighbours.slots, chosen.neighbours.head, chosen.users.pair_with)
     for axis, of in ((left, lambda f: (f.stored + f.head) / 1000.0), (right, lambda f: f.micros)):
-        for size, one in found:
-            axis.plot(of(one), one.hits, "o", color="#c0392b" if size == ours else "#34495e")
-            axis.annotate(size.name, (of(one), one.hits), xytext=(5, -3), textcoords="offset points", fontsize=7)
+        for letter, (size, one) in zip(ascii_uppercase, found, strict=False):
+            colour = "#c0392b" if size == ours else "#34495e"
+            label = f"{letter}  {size.name}{' (the settings)' if size == ours else ''}"
+            axis.plot(of(one), one.hits, "o", markersize=13, color=colour, alpha=0.75, label=label)
+            axis.annotate(letter, (of(one), one.hits), ha="center", va="center", color="white", fontsize=8)
         axis.set_xscale("log")
-        axis.margins(x=0.25)
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3)
-    left.set(
-        xlabel="kB of an average note, slots and head",
-        ylabel="HR@10 of item-to-item alone",
-        title="slots / head / pair_with; red: the settings",
+    left.set(xlabel="kB of an average note, slots and head", ylabel="HR@10 of item-to-item alone", xticks=(2, 5, 10, 20, 40))
+    right.set(xlabel="µs an engagement: learning all its pairs", xticks=(50, 100, 200, 400))
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside right upper", title="slots / head / pair_with", fontsize=8, markerscale=0.5
     )
-    right.set(xlabel="µs of an engagement, learning all its pairs")
     figure.savefig(file, dpi=120)
 
 
