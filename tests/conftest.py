@@ -20,7 +20,7 @@ MARKS = {
     "chromium": {"chromium"},
 }
 
-HEAVY = ("chaos", "kafka", "chromium", "cluster", "slow")
+HEAVY = ("kafka", "cluster", "chromium", "chaos", "slow")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -37,7 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("xdist_group") is None:
             heavy = next((mark for mark in HEAVY[:-1] if item.get_closest_marker(mark)), None)
             item.add_marker(pytest.mark.xdist_group(heavy or item.path.name))
-    items.sort(key=lambda item: next((place for place, mark in enumerate(HEAVY) if item.get_closest_marker(mark)), len(HEAVY)))
+    first = ("chaos", *HEAVY)
+    items.sort(key=lambda item: next((place for place, mark in enumerate(first) if item.get_closest_marker(mark)), len(first)))
 
 
 @pytest.fixture
