@@ -27,6 +27,7 @@ from time import perf_counter
 
 import numpy as np
 import orjson
+import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -34,6 +35,8 @@ from config import settings as config
 from config.settings import Settings
 from store.memory import MemoryStore
 from streams.local import Local
+
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))  # a table is no place for what is new
 
 START = 1_700_000_000_000
 TAGS = [f"tag{i}" for i in range(80)]
