@@ -32,7 +32,7 @@ run: setup ## everything on this machine: broker, store, workers, API, and a dem
 demo: setup ## 200,000 real events through broker and workers, then a real person's feed
 	@$(BIN)/python -m tools.demo $(ARGS)
 
-test: setup ## every test (8 to 10 minutes on two cores: two of three processes wait; parts that are missing are named and skipped)
+test: setup ## every test (about 9 minutes on two cores; parts that are missing are named and skipped)
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: setup ## format, lint, types, import borders

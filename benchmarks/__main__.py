@@ -16,7 +16,7 @@ from benchmarks.rig import ROOT, machine, yardstick
 LIST = {
     "whole_job": ("The whole job against plain Faust", "whole_job", ["60000", "2500"]),
     "stages": ("What one event costs in each stage", "stages", ["40000"]),
-    "latency": ("From send to the changed answer, embedded broker", "latency", ["2000", "2000", "embedded"]),
+    "latency": ("From send to the changed answer, embedded broker", "latency", ["400", "2000", "embedded"]),
     "latency_kafka": ("From send to the changed answer, Apache Kafka", "latency", ["10000", "2000", "apache"]),
     "feed_http": ("The feed over HTTP, all sources and the learned ranker", "feed_http", ["--seconds", "6"]),
     "overload": ("Five times what one process carries", "overload", []),
