@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.rig import NOTES, Rig, events, machine, notes, rss
+from benchmarks.rig import NOTES, Rig, events, notes, printed, rss
 from config.events import TYPES
 from config.records import Act, Extra, Facts
 from config.settings import load
@@ -137,10 +136,7 @@ def measure(count: int, users: int) -> list[str]:
 
 
 def main() -> None:
-    words = [int(word) for word in sys.argv[1:]]
-    count, users = (*words, *(60_000, 100_000)[len(words) :])
-    print(f"{machine()}\n")
-    print("\n".join(measure(count, users)))
+    printed(measure, 60_000, 100_000)
 
 
 if __name__ == "__main__":

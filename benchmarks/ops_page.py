@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import threading
 import time
 import urllib.request
 
 from benchmarks.latency import wait_ready
-from benchmarks.rig import Rig, events, machine, notes
+from benchmarks.rig import Rig, events, notes, printed
 from tools.parts import free_port
 
 PAUSE_S = 0.1
@@ -76,10 +75,7 @@ def measure(partitions: int, requests: int) -> list[str]:
 
 
 def main() -> None:
-    words = [int(word) for word in sys.argv[1:]]
-    partitions, requests = (*words, *(64, 200)[len(words) :])
-    print(f"{machine()}\n")
-    print("\n".join(measure(partitions, requests)))
+    printed(measure, 64, 200)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -264,3 +264,10 @@ class Stretch:
     def records(self, stage: str, topic: str | None = None) -> int:
         """By how many records a stage's checkpoints moved."""
         return sum(n for (s, t, _), n in self.moved.items() if s == stage and topic in (None, t))
+
+
+def printed(measure: Callable[..., list[str]], *usual: int) -> None:
+    """A benchmark's `main`: its table, measured with the numbers on the command line, or the usual ones where those end."""
+    words = [int(word) for word in sys.argv[1:]]
+    print(f"{machine()}\n")
+    print("\n".join(measure(*words, *usual[len(words) :])))

@@ -18,7 +18,7 @@ import urllib.request
 from typing import Any
 
 from benchmarks.latency import wait_ready
-from benchmarks.rig import NOTES, Process, Rig, events, machine, notes, yardstick
+from benchmarks.rig import NOTES, Process, Rig, events, notes, printed, yardstick
 from config.settings import load
 from tools.parts import free_port
 
@@ -136,10 +136,7 @@ def main() -> None:
     if sys.argv[1:] == ["worker"]:
         bare_worker()
         return
-    words = [int(word) for word in sys.argv[1:]]
-    count, pairs = (*words, *(60_000, 4)[len(words) :])
-    print(f"{machine()}\n")
-    print("\n".join(measure(count, pairs)))
+    printed(measure, 60_000, 4)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.features import Asker, join
+from models.asker import Asker, join
 from models.user import recent_engagements
 from serving.stages import NO_HASHES, NO_NOTES, Hashes, Viewer
 from serving.viewer import NO_TASTE

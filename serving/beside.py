@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.features import Joined, join
+from models.asker import Joined, join
 from models.neighbours import SUMS, read
 from models.ranker import Floats, Hashes
 

@@ -20,9 +20,9 @@ from aiokafka.errors import KafkaError
 
 from config import metrics
 from config.headers import read_leniently
+from config.security import client_security
 from config.settings import Kafka, Settings
 from config.topics import full
-from serving.producer import security
 from serving.snapshot import Snapshot
 from store.base import Store, StoreError
 from store.lag import Input, Standing, Trail, inputs, standing
@@ -70,7 +70,7 @@ class KafkaLogs:
                 max_partition_fetch_bytes=65_536,
                 fetch_max_wait_ms=100,
                 request_timeout_ms=int(ANSWER_S * 1000),
-                **security(self.kafka),
+                **client_security(self.kafka),
             )
             try:
                 await made.start()

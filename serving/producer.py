@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +11,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from config import metrics
-from config.settings import Kafka, Settings
+from config.security import client_security
+from config.settings import Settings
 from config.topics import full
 
 log = structlog.get_logger("serving.producer")
@@ -28,17 +28,6 @@ class NotAcknowledged(Exception):
 class Ack(NamedTuple):
     partition: int
     offset: int
-
-
-def security(kafka: Kafka) -> dict[str, Any]:
-    """The security part of an aiokafka client's arguments."""
-    return {
-        "security_protocol": kafka.security_protocol,
-        "ssl_context": ssl.create_default_context(cafile=kafka.ssl_cafile or None) if "SSL" in kafka.security_protocol else None,
-        "sasl_mechanism": kafka.sasl_mechanism,
-        "sasl_plain_username": kafka.sasl_username or None,
-        "sasl_plain_password": kafka.sasl_password or None,
-    }
 
 
 Then = Callable[[Ack | None], None]
@@ -126,7 +115,7 @@ class KafkaProducer:
             linger_ms=0,
             max_request_size=max(self.settings.events.max_record_bytes + 4096, 1_048_576),
             request_timeout_ms=int(self.timeout_s * 1000),
-            **security(kafka),
+            **client_security(kafka),
         )
 
     async def start(self) -> None:

@@ -30,6 +30,7 @@ from prometheus_client import start_http_server
 
 from config.log import configure
 from config.records import VERSION, Position, Tick, encode
+from config.security import client_security
 from config.settings import Settings
 from config.topics import STAGES, TOPICS, full
 from store import manifest as manifests
@@ -42,7 +43,6 @@ from streams import packing
 from streams.logs import BrokerError, Logs, LogsAside, TopicsMissing
 from streams.owner import SendError, Stop
 from streams.presence import Presence
-from streams.security import client_security
 from streams.stage import Record, Stage
 from streams.stage_app import StageApp
 from streams.standing import Standing

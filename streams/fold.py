@@ -558,7 +558,10 @@ class Partition:
                     values[parts[part]] = value
             appended = min(self.folded, default=0)
             if self.stage.followed is not None:
-                self.state.told = dict(sorted((self.state.told | self.out.last_told(self.stage.followed, self.base)).items()))
+                told, known = self.state.told, len(self.state.told)
+                told |= self.out.last_told(self.stage.followed, self.base)
+                if len(told) > known:  # by partition, so that the bytes do not say in which order they came
+                    self.state.told = dict(sorted(told.items()))
             records = self.out.packed(self.source, self.base, end, appended)
         except Exception as error:
             raise FoldError(self.piece_first, error) from error

@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from config import metrics
 from config.keys import Slot
 from config.records import Position, Source
+from config.security import client_security
 from config.settings import Settings
 from config.topics import STAGES, full
 from store import manifest as manifests
@@ -35,7 +36,6 @@ from streams import fold, packing
 from streams.engine import available, make
 from streams.logs import Logs
 from streams.owner import QUEUE, Owner, SendError, Stop
-from streams.security import client_security
 from streams.survey import Survey, consumer, survey
 from streams.transport import Frame, LogBounds
 

@@ -11,11 +11,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from config.records import Packed, Position
+from config.security import client_security
 from config.settings import Settings
 from config.topics import full
 from streams import packing
 from streams.dead import parse
-from streams.security import client_security
 from streams.stage import Record
 
 LAST_RECORDS = 256

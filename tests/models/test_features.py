@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import models.features
 from config.events import ACTIONS
-from models.features import FEATURES, NAMES, RANKED, Asker, Frame, distance_km, halves, join, matrix, unmet, weights_of
+from models.asker import Asker, join
+from models.features import FEATURES, NAMES, RANKED, Frame, distance_km, halves, matrix, unmet, weights_of
 from models.interest import Taste
 from models.neighbours import Around, Neighbours, read
 from store.layout import NOTE

@@ -1,4 +1,4 @@
-"""The security settings as aiokafka takes them."""
+"""The security settings as aiokafka takes them: one form for workers, rebuilds and the API."""
 
 from __future__ import annotations
 
