@@ -142,8 +142,11 @@ class Feed:
             for share in self.shares.values():
                 self.stop_at_limit(share)
             fetched = await self.consumer.getmany(timeout_ms=100)
+            epochs = {tp: self.shares[tp].epoch for tp in fetched}
             for tp, records in fetched.items():
                 share = self.shares[tp]
+                if share.epoch != epochs[tp]:
+                    continue  # it sought while another's queue was full: what was fetched before says nothing of what follows
                 kept = [record for record in records if record.offset < share.limit]
                 if len(kept) < len(records):
                     self.consumer.seek(tp, share.limit)  # what lies beyond is fetched again when it may be
@@ -272,28 +275,26 @@ class Rebuild:
 
     async def stage(self, name: str, live: Manifest | None, new: Manifest) -> int:
         """Folds all partitions of a stage into `new`'s generation, up to where `live` stands; returns how many records."""
-        reader = consumer(self.settings)
-        await reader.start()
         working: list[asyncio.Task[None]] = []
-        try:
-            feed = Feed(reader)
-            shares = await self.shares(name, live, new, feed)
-            feed.begin(shares)
-            for share in shares:
-                share.owner.epoch = feed.seek(share, await share.owner.begin())
-            working = [asyncio.create_task(share.owner.run(), name=str(share.tp)) for share in shares]
-            working.append(asyncio.create_task(feed.run(), name="feed"))
-            await self.follow(name, shares, feed, working)
-            for share in shares:
-                share.owner.stopping.set()
-                share.owner.wake()
-            await asyncio.wait_for(asyncio.gather(*working[:-1]), 60)
-            return sum(share.at - share.first for share in shares)
-        finally:
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
-            await reader.stop()
+        async with consumer(self.settings) as reader:
+            try:
+                feed = Feed(reader)
+                shares = await self.shares(name, live, new, feed)
+                feed.begin(shares)
+                for share in shares:
+                    share.owner.epoch = feed.seek(share, await share.owner.begin())
+                working = [asyncio.create_task(share.owner.run(), name=str(share.tp)) for share in shares]
+                working.append(asyncio.create_task(feed.run(), name="feed"))
+                await self.follow(name, shares, feed, working)
+                for share in shares:
+                    share.owner.stopping.set()
+                    share.owner.wake()
+                await asyncio.wait_for(asyncio.gather(*working[:-1]), 60)
+                return sum(share.at - share.first for share in shares)
+            finally:
+                for task in working:
+                    task.cancel()
+                await asyncio.gather(*working, return_exceptions=True)
 
     async def shares(self, name: str, live: Manifest | None, new: Manifest, feed: Feed) -> list[Share]:
         """One for each partition, its first checkpoint written."""
@@ -402,16 +403,12 @@ class Rebuild:
 
     async def end(self, share: Share) -> int:
         """Of the log, by a fetch: the answer to the question for it may be short."""
-        reader = consumer(self.settings)
-        await reader.start()
-        try:
+        async with consumer(self.settings) as reader:
             reader.assign([share.tp])
             reader.seek(share.tp, share.limit)
             while (mark := reader.highwater(share.tp)) is None:
                 await reader.getmany(timeout_ms=100)
             return int(mark)
-        finally:
-            await reader.stop()
 
 
 def escaped(text: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from config.topics import full
 from streams import packing
 from streams.dead import parse
 from streams.stage import Record
+from streams.unpack import Whole
 
 LAST_RECORDS = 256
 """Records of one partition that surely reach back beyond the last piece that was told to it (20,000 steps, packed by 1,000 or 512 KB)."""
@@ -26,9 +27,10 @@ Key = tuple[str, int]
 """Short topic name and partition."""
 
 
-def consumer(settings: Settings) -> AIOKafkaConsumer:
+@contextlib.asynccontextmanager
+async def consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     """In no group: what a rebuild reads moves nobody's offsets."""
-    return AIOKafkaConsumer(
+    reader = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka.servers.split(","),
         client_id="upwell-rebuild",
         enable_auto_commit=False,
@@ -37,13 +39,17 @@ def consumer(settings: Settings) -> AIOKafkaConsumer:
         fetch_max_wait_ms=100,
         **client_security(settings.kafka),
     )
+    await reader.start()
+    reader._fetcher._records = Whole()
+    try:
+        yield reader
+    finally:
+        await reader.stop()
 
 
 async def read_to_end(settings: Settings, tps: Iterable[TopicPartition], take: Callable[[Any], None]) -> None:
     """Every record of those logs, as far as they reach now; by high watermarks, since ends may be told short."""
-    reader = consumer(settings)
-    await reader.start()
-    try:
+    async with consumer(settings) as reader:
         left = set(tps)
         reader.assign(list(left))
         await reader.seek_to_beginning()
@@ -59,8 +65,6 @@ async def read_to_end(settings: Settings, tps: Iterable[TopicPartition], take: C
                 if tp in ends and await reader.position(tp) >= ends[tp]:
                     left.discard(tp)
                     reader.pause(tp)
-    finally:
-        await reader.stop()
 
 
 class Survey:
