@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any
@@ -24,7 +25,7 @@ from config.log import configure
 from config.settings import Settings, SettingsError
 from serving.edge import Edge
 from serving.gate import Bodies, Gate, Pulse
-from serving.guard import Guard
+from serving.guard import Guard, needed
 from serving.heart import Heart
 from serving.lag import KafkaLogs, Lag
 from serving.ops.watch import Watch
@@ -81,6 +82,9 @@ def create_app(
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        # FastAPI's own pages fetch their scripts from elsewhere; ours is one of serving/routes/pages.py.
+        docs_url=None,
+        redoc_url=None,
         license_info={"name": "Apache-2.0"},
     )
     app.state.service, app.state.watch = service, watch
@@ -90,8 +94,9 @@ def create_app(
     for wanted, router in ((settings.api.ops_page, pages.ops), (settings.api.demo_page, pages.demo)):
         if wanted:
             app.include_router(router)
-    if settings.api.ops_page or settings.api.demo_page:
-        app.include_router(pages.web)
+    app.include_router(pages.web)
+    if settings.api.keys:
+        app.openapi = partial(keyed, app.openapi)  # type: ignore[method-assign]
     install(app)
     api = settings.api
     writes = Gate(api.writes_at_once, api.at_once_most)
@@ -107,6 +112,16 @@ def create_app(
         origins=api.origins,
     )
     return app
+
+
+def keyed(document: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document of an API that asks for keys: it says so, and `/docs` has a place for one."""
+    told = document()
+    told.setdefault("components", {})["securitySchemes"] = {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+    for path, methods in told["paths"].items():
+        for method, route in methods.items():
+            route["security"] = [] if needed(method.upper(), path) is None else [{"key": []}]
+    return told
 
 
 class Direct(Route):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from config.settings import ApiKey, Role, SettingsError
 
-OPEN = frozenset(("/", "/ops", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/redoc", "/docs/oauth2-redirect"))
+OPEN = frozenset(("/", "/ops", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"))
 """Paths that need no key: probes and scrapers have none, and the documents and pages are no secret."""
 OPEN_BELOW = "/web/"
 

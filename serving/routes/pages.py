@@ -1,4 +1,4 @@
-"""The two pages, and what they are made of: files of `serving/web`, served as they are, under headers that let nothing else in.
+"""The pages, and what they are made of: files of `serving/web` and Swagger UI's, served as they are, under headers that let nothing else in.
 
 The pages hold no data: they ask the API for it, with a key where keys are configured. So the files themselves need none.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import sha256
+from importlib.resources import files as package
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from serving.routes.reading import service_of
 
 WEB = Path(__file__).parent.parent / "web"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
+"""Files of the package `fastapi-offline`. Its application is not used: that one's page holds a script, which our headers forbid."""
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -45,6 +48,9 @@ HEADERS = {
 COVERS = HEADERS | {"Content-Security-Policy": HEADERS["Content-Security-Policy"].replace("img-src 'self'", "img-src 'self' https:")}
 """For the demo page alone: a note's own cover may stand on another host."""
 
+DRAWN = HEADERS | {"Content-Security-Policy": HEADERS["Content-Security-Policy"].replace("img-src 'self'", "img-src 'self' data:")}
+"""For the documents alone: Swagger UI's style sheet holds its icons."""
+
 
 class File(NamedTuple):
     body: bytes
@@ -54,12 +60,14 @@ class File(NamedTuple):
 
 @lru_cache
 def files() -> dict[str, File]:
-    """Everything in the folder, by name; nothing else can be asked for."""
+    """Everything in the folder, and what the documents need, by name; nothing else can be asked for."""
     found = {}
-    for path in sorted(WEB.iterdir()):
-        if path.suffix in TYPES:
+    theirs = package("fastapi_offline") / "static"
+    for path in (*sorted(WEB.iterdir()), *(theirs / name for name in SWAGGER)):
+        suffix = Path(path.name).suffix
+        if suffix in TYPES:
             body = path.read_bytes()
-            found[path.name] = File(body, TYPES[path.suffix], f'"{sha256(body).hexdigest()[:20]}"')
+            found[path.name] = File(body, TYPES[suffix], f'"{sha256(body).hexdigest()[:20]}"')
     return found
 
 
@@ -91,6 +99,12 @@ async def part(request: Request, name: str) -> Response:
     if name.endswith(".html"):
         raise Problem(404, "not_found", "Not Found")
     return page(request, name, HEADERS)
+
+
+@web.get("/docs")
+async def documents(request: Request) -> Response:
+    """Every route, to read and to try."""
+    return page(request, "docs.html", DRAWN)
 
 
 @demo.get("/")

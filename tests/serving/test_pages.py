@@ -45,7 +45,7 @@ def test_the_demo_page_is_off_and_the_ops_page_on_unless_set() -> None:
 def test_pages_let_nothing_else_in() -> None:
     """No script or style inside a page, none from elsewhere, no frame around it; and no page links to what is off."""
     system = System(OPS)
-    for path in ("/", "/ops"):
+    for path in ("/", "/ops", "/docs"):
         response = system.request("GET", path)
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -55,8 +55,7 @@ def test_pages_let_nothing_else_in() -> None:
         assert "unsafe" not in policy
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["referrer-policy"] == "no-referrer"
-        assert 'href="/"' in response.text
-        assert 'href="/ops"' in response.text
+        assert path == "/docs" or ('href="/"' in response.text and 'href="/ops"' in response.text)
     system.close()
     alone = System()
     assert 'href="/"' not in alone.request("GET", "/ops").text
@@ -94,6 +93,17 @@ def test_with_keys_the_pages_are_open_and_what_they_show_is_not() -> None:
     assert system.request("GET", "/ops/data").status_code == 401
     assert system.request("GET", "/ops/data", headers={"X-API-Key": "k"}).status_code == 200
     system.close()
+
+
+def test_the_documents_have_a_place_for_a_key_where_keys_are_asked_for() -> None:
+    """And only there; probes take none."""
+    for environ, asked in (({}, None), ({"UPWELL_API__KEYS": '["k"]'}, [{"key": []}])):
+        system = System(environ)
+        told = system.get("/openapi.json")
+        assert told["paths"]["/v1/feed/{user_id}"]["get"].get("security") == asked
+        assert not told["paths"]["/healthz"]["get"].get("security")
+        assert ("securitySchemes" in told.get("components", {})) == bool(asked)
+        system.close()
 
 
 def test_before_the_first_look_there_is_nothing_to_tell(system: System) -> None:
@@ -465,6 +475,24 @@ def test_everybody_can_read_the_pages(live: Live, browser: Browser) -> None:
             moving = browser.js("return document.getAnimations().filter((a) => a.effect.getTiming().duration > 1).length")
             assert moving == 0, path
     assert browser.complaints() == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_documents_show_every_route_and_ask_nothing_outside(live: Live, browser: Browser) -> None:
+    """An operator's network may lead nowhere. A route can be tried on the page."""
+    browser.open(f"{live.url}/docs")
+    until(lambda: browser.texts(".opblock-summary-path"), 60, "routes")
+    shown = {text.replace("\u200b", "") for text in browser.texts(".opblock-summary-path")}
+    assert shown == set(live.ask("/openapi.json")["paths"])
+    browser.press("[id$=healthz_get] .opblock-summary-control")
+    until(lambda: browser.texts(".try-out__btn"), 30, "the route is open")
+    browser.press(".try-out__btn")
+    browser.press(".execute")
+    until(lambda: "200" in browser.text(".live-responses-table .response-col_status"), 30, "its answer")
+    assert browser.elsewhere(live.url) == []
+    assert browser.complaints() == []
+    assert live.answers("/docs")
 
 
 @pytest.mark.slow
