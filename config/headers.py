@@ -1,7 +1,5 @@
-"""Records whose header names are no UTF-8: any client may send them, no broker minds, and aiokafka raises on them.
-
-One such record would stop every consumer of its partition for good. What this system reads of headers is a name or two of its own, so names
-are read leniently (U+FFFD for what is none): a batch is read as ever, and only when that raises once more, in Python.
+"""aiokafka, brought to read header names that are no UTF-8 (`config/lenient.py`): one such record would stop every consumer of its
+partition for good. A batch is read as ever, and only when that raises once more, in Python.
 """
 
 from __future__ import annotations
@@ -14,16 +12,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
-
-class Lenient(bytearray):
-    """Bytes whose slices decode whatever they are."""
-
-    def __getitem__(self, at: Any) -> Any:
-        found = super().__getitem__(at)
-        return Lenient(found) if isinstance(at, slice) else found
-
-    def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
-        return super().decode(encoding, errors)
+from config.lenient import Lenient
 
 
 class Batch:

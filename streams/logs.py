@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
+from kafka.record import memory_records
+from kafka.record.default_records import DefaultRecordBatch
 
+from config.lenient import Lenient
 from config.settings import Kafka
 from config.topics import TOPICS, full
 
@@ -19,6 +22,23 @@ ANSWER_S = 10.0
 """What an answer may take. The client blocks its thread for as long as it waits, and has no limit of its own over all of it."""
 
 Answer = TypeVar("Answer")
+
+
+class Batch(DefaultRecordBatch):
+    """Reads on, leniently, where a header's name is no UTF-8 (`config/lenient.py`)."""
+
+    _buffer: bytearray
+
+    def _read_msg(self, *more: Any) -> Any:
+        try:
+            return super()._read_msg(*more)
+        except UnicodeDecodeError:  # the place in the batch moves only when a record was read
+            self._buffer = Lenient(self._buffer)
+            return super()._read_msg(*more)
+
+
+memory_records.DefaultRecordBatch = Batch
+"""Of every consumer of this process, the tools' too, which come here for their settings."""
 
 
 class BrokerError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,7 +28,12 @@ def follow(settings: Settings, user: str, *, as_json: bool, from_start: bool) ->
         while True:
             for records in consumer.poll(500).values():
                 for record in records:
-                    for one in applied(decode_user(record.value), user):
+                    try:
+                        packed = decode_user(record.value or b"")
+                    except msgspec.MsgspecError as error:  # not written by intake: the stage makes a dead letter of it
+                        print(f"{record.topic}/{record.partition}/{record.offset} is none of ours: {error}", file=sys.stderr)
+                        continue
+                    for one in applied(packed, user):
                         print(msgspec.json.encode(one).decode() if as_json else line(one), flush=True)
 
 

@@ -12,6 +12,7 @@ from config.topics import full
 from streams.dead import letter
 from streams.stage import Record
 from tests import parts
+from tests.config.test_headers import Raw
 from tools import broker, dead, topics
 from tools.mistake import Mistake
 
@@ -31,7 +32,8 @@ def bury(
     headers = (("retry", retried),) if retried else ()
     key, body, told = letter(Record(topic, 1, offset, 5, of, value, headers), name, None, reason, f"why {offset}")
     with broker.producer(settings.kafka) as producer:
-        producer.send(full(settings.kafka.prefix, "dead"), key=key, value=body, headers=list(told)).get(timeout=10)
+        foreign = (Raw("?"), b"anything")
+        producer.send(full(settings.kafka.prefix, "dead"), key=key, value=body, headers=[*told, foreign]).get(timeout=10)
 
 
 def sent(settings: Settings) -> list[bytes]:

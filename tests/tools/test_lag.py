@@ -15,6 +15,7 @@ from store.open import open_store
 from store.workers import Present
 from streams.logs import Logs
 from tests import parts
+from tests.config.test_headers import Raw
 from tools import lag, topics
 from tools.broker import Place
 from tools.lag import Applied, Log
@@ -53,7 +54,8 @@ def measured(broker: parts.EmbeddedBroker | parts.Kafka, valkey: parts.EmbeddedS
     settings = config.load(environ=environ)
     topics.create(settings.kafka)
     producer = KafkaProducer(bootstrap_servers=broker.address, acks="all", linger_ms=200)
-    for future in [producer.send(f"{prefix}.by-user", b"x", partition=1) for _ in range(3)]:
+    # A header's name may hold anything.
+    for future in [producer.send(f"{prefix}.by-user", b"x", partition=1, headers=[(Raw("?"), b"1")]) for _ in range(3)]:
         future.get(10)
     producer.close()
     described = Logs(settings.kafka).all()

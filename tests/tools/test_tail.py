@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
+from kafka import KafkaProducer
+
+from config import settings as config
 from config.events import TYPES
-from config.records import Act, Erase, Extra, Facts, Served, Tick, UserRecord
+from config.records import Act, Erase, Extra, Facts, Served, Tick, UserRecord, encode
+from tests import parts
+from tests.config.test_headers import Raw
+from tools import topics
 from tools.tail import applied, line
 
 
@@ -27,3 +38,25 @@ def test_a_record_is_told_signal_by_signal() -> None:
     assert "\x1b" not in line({**told[0], "note_id": "n\x1b[2J"})
     assert "#soup" in line(told[0])
     assert "dwell_ms=900" in line(told[1])
+
+
+def test_what_others_wrote_into_the_log_is_passed_over(broker: parts.EmbeddedBroker, prefix: str) -> None:
+    """Bytes that are no record are said to be none; a header's name may hold anything."""
+    environ = {"UPWELL_KAFKA": broker.address, "UPWELL_KAFKA__PREFIX": prefix, "UPWELL_KAFKA__PARTITIONS": "1"}
+    topics.create(config.load(environ=environ).kafka)
+    good = encode(UserRecord(1, None, 0, (0, 0, 0), (1, 0, 0), 9, [Facts("n1")], [Act(u="u1", k=TYPES.index("like"), t=1_000, n=0)]))
+    producer = KafkaProducer(bootstrap_servers=broker.address, acks="all", linger_ms=200)
+    for value, name in ((b"garbage", "trace"), (good, Raw("?"))):
+        producer.send(f"{prefix}.by-user", value, headers=[(name, b"1")])
+    producer.close()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("UPWELL_")}
+    words = [sys.executable, "-m", "upwell", "tail", "--from-start", "--json"]
+    with subprocess.Popen(
+        words, env=clean | environ, cwd=parts.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as tail:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        told = json.loads(tail.stdout.readline())
+        tail.terminate()
+        assert (told["user_id"], told["type"], told["note_id"]) == ("u1", "like", "n1")
+        assert f"{prefix}.by-user/0/0 is none of ours".encode() in tail.stderr.read()
