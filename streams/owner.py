@@ -107,6 +107,8 @@ class Owner:
         self.begun = False
         self.stands = False
         """where the store stands, and is handed what follows"""
+        self.unanswered = 0
+        """times the store did not do what it was asked"""
         self.read_end = 0
         """of what came since the last seek"""
         self.ahead: dict[int, Record] = {}
@@ -196,6 +198,7 @@ class Owner:
         return True
 
     async def store_away(self, error: Exception) -> None:
+        self.unanswered += 1
         metrics.STORE_ERRORS.labels(self.stage).inc()
         log.warning("store away", stage=self.stage, partition=self.part.partition, error=str(error))
         await asyncio.sleep(self.pause)

@@ -214,13 +214,17 @@ class StageApp:
         return {tp: offset for tp, owner in self.owners.items() if (offset := owner.applied) is not None}
 
     def marks(self) -> dict[TP | str, object]:
-        """What moves as long as all is well, by partition, and of the group under the stage's name; None: nothing to do."""
-        marks: dict[TP | str, object] = {tp: owner.part.checkpoint if owner.behind else None for tp, owner in self.owners.items()}
+        """What moves as long as all is well, by partition, and of the group under the stage's name; None: nothing to do.
+
+        Also what the store refuses moves it: an owner whose commits fail knows why it stands, though the store answers now and then.
+        """
+        owners = list(self.owners.items())
+        marks: dict[TP | str, object] = {tp: (owner.part.checkpoint, owner.unanswered) if owner.behind else None for tp, owner in owners}
         ours = {tp for tp in self.thread.assignment() if tp.topic in self.topics}
         settled = (
             self.member and self.answered and ours == set(self.tasks) and all(tp in self.owners and self.owners[tp].stands for tp in ours)
         )
-        marks[self.stage.name] = None if settled else "not settled"
+        marks[self.stage.name] = None if settled else sum(owner.unanswered for _, owner in owners)
         return marks
 
     def state(self, what: TP | str) -> str:
