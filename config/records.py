@@ -379,7 +379,14 @@ class Engaged(Signal, tag=2):
     """sampling weight per row of `xs` (1 for shown)"""
 
 
-ExampleSignal = Tick | Shown | Engaged
+class Left(Signal, tag=3):
+    """A user was erased: nothing learned of him alone stays."""
+
+    u: int = 0
+    t: int = 0
+
+
+ExampleSignal = Tick | Shown | Engaged | Left
 
 # ---------------------------------------------------------------------------------------------------------------- headers
 

@@ -340,6 +340,10 @@ class Learner(Section, frozen=True):
     bias_rate: float
     factor_rate: float
     shrink: float
+    likes: int
+    like_factors: int
+    like_rate: float
+    like_shrink: float
     trusted: int
     negatives: float
     action_rate: float

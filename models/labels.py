@@ -3,10 +3,12 @@
 An exposure enters at once, as a negative of every action; an action enters it again, as a positive (delayed feedback). Two ways to
 correct for the negatives that were none:
 
-* weights, for estimators whose `learn_one` takes one: positives 1 + p, negatives (1 - p)(1 + p), p as predicted before the step;
+* weights, for estimators whose `learn_one` takes one: a positive that comes late weighs 1 / (1 - p), p as predicted before the step, so
+  that its gradient takes the negative back: (p - 1) / (1 - p) = (p - 1) - p;
 * calibration, for all others: they learn the stream as it is, b, and p = b / (1 - b) is served.
 
-Both are exact in the mean if each positive was a negative exactly once: the users stage sees to that.
+Both are exact in the mean if each late positive was a negative exactly once: the users stage sees to that. What comes with its chance,
+as a like that is the first engagement, was never a negative.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
+from math import exp
 from typing import Any, Protocol, Self
 
 import msgspec
@@ -34,6 +37,8 @@ EDGE = 1e-4
 """Probabilities are kept this far from 0 and 1."""
 BOUND = np.float32(30.0)
 """Of log-odds."""
+HEAVIEST = 100.0
+"""Weight of a late positive at most: rates above 0.99 are none of ours."""
 
 
 class Classifier(Protocol):
@@ -52,13 +57,22 @@ def corrected(b: float | Floats, share: float = 1.0) -> Any:
     return np.clip(share * b / np.maximum(1.0 - b, EDGE), EDGE, 1.0 - EDGE)
 
 
-def weight(p: float, happened: bool) -> float:
-    """Importance of an example in that stream, p being the rate.
+def weight(p: float, happened: bool, late: bool = True) -> float:
+    """Importance of an example in that stream, p being the rate; `late`: it was a negative before.
 
-    >>> weight(0.5, True), weight(0.5, False)
-    (1.5, 0.75)
+    >>> weight(0.75, False), weight(0.75, True), weight(0.75, True, late=False)
+    (1.0, 4.0, 1.0)
     """
-    return 1.0 + p if happened else (1.0 - p) * (1.0 + p)
+    return min(1.0 / (1.0 - p), HEAVIEST) if happened and late else 1.0
+
+
+def joined(p: float, beyond: float) -> float:
+    """A rate whose log-odds are moved by `beyond`.
+
+    >>> round(joined(0.5, 1.0), 3), joined(0.9999, 50.0)
+    (0.731, 0.9999)
+    """
+    return p if beyond == 0.0 else min(max(1.0 / (1.0 + (1.0 - p) / p * exp(-beyond)), EDGE), 1.0 - EDGE)
 
 
 def named(path: str, **parameters: Any) -> Classifier:
@@ -143,18 +157,27 @@ class Actions:
 
     # ------------------------------------------------------------------------------------------------------------ verbs
 
-    def learn(self, action: str, x: Floats, happened: bool, times: float = 1.0) -> float:
-        """One example of one action, which stands for so many; returns the rate predicted before. Raises `ValueError` on features that
-        are no numbers."""
+    def learn(self, action: str, x: Floats, happened: bool, times: float = 1.0, *, late: bool = True, beyond: float = 0.0) -> float:
+        """One example of one action, which stands for so many; returns the rate predicted before.
+
+        `late`: what happened was a negative before. `beyond`: log-odds that are known beside the features; linear models learn the error of
+        both together. Raises `ValueError` on features that are no numbers.
+        """
         if x.shape != (len(self.names),) or not np.isfinite(x).all():
             raise ValueError(f"features {x.shape}: wanted {len(self.names)} numbers")
         model = self.models[action]
         row = dict(zip(self.names, x.astype(np.float64).tolist(), strict=True))
-        p = self._proba(action, row)
+        of_features = self._proba(action, row)
+        p = joined(of_features, beyond)
         if self.weighs[action]:
-            model.learn_one(row, happened, w=times * weight(p, happened))  # type: ignore[call-arg]
+            w = times * weight(p, happened, late)
+            if beyond and isinstance(model, LogisticRegression):
+                w *= (p - happened) / (of_features - happened)  # River steps by the error of what it knows itself
+            model.learn_one(row, happened, w=w)  # type: ignore[call-arg]
             self.stale = True
         else:
+            if happened and not late:  # in the stream that is calibrated each positive was a negative
+                model.learn_one(row, False)
             model.learn_one(row, happened)
         return p
 

@@ -1,43 +1,43 @@
 """All that the learner has learned: the ranker, a classifier per action, and how well they do.
 
     Shown ──────────────► click, hide: a negative
-    Engaged, the first ─► the ranker: one step over the slate; click: the positive; every other action: a negative
+    Engaged, the first ─► the ranker: one step over the slate; click: the positive; its action: a positive; every other: a negative
     Engaged ────────────► its action: the positive
 
-*click* stands for engaging at all; what comes after it is learned given that, so that few examples tell most. Each positive was a
-negative exactly once, and is corrected for it (`models/labels.py`). Of *like* there is a part of each note's own beside what the features
-say (`Ranker.liking`): whom a note draws differs, and how often it was liked does not tell by whom.
+*click* stands for engaging at all; what comes after it is learned given that, so that few examples tell most. Each positive that comes
+late was a negative exactly once, and is corrected for it (`models/labels.py`). Of *like* there is a part of each note's and each user's
+own beside what the features say (`models/liking.py`), learned on the same error.
 
-The model is stored in parts: a head that names the hashes of all others, the classifiers, the ranker's dense part, and its item part in
-blocks of rows; a reader takes a model whose parts are those the head names, or none.
+The model is stored in parts: a head that names the hashes of all others, the classifiers, the ranker's dense part, and its item part and
+what is known of likes in blocks of rows; a reader takes a model whose parts are those the head names, or none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp, log
+from math import log
 from typing import Self
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from config.events import PREDICTED
 from config.keys import hash64
 from config.settings import Settings, SettingsError
 from models.features import FEATURE_SET, LIKED, NAMES, RANKED, weights_of
 from models.labels import EDGE, Actions, Classifier, logistic, named, weight
+from models.liking import NOBODY, Liking
 from models.ranker import Context, Ranker
+from models.rows import BLOCK, Floats, Hashes, Rows
 
-VERSION = 2
-
-Floats = npt.NDArray[np.float32]
-Hashes = npt.NDArray[np.uint64]
+VERSION = 3
 
 CLICK, LIKE, HIDE = (PREDICTED.index(action) for action in ("click", "like", "hide"))
 GIVEN = tuple(action for action in PREDICTED if action not in ("click", "hide"))
 """Actions that are learned given an engagement."""
 GIVEN_COLUMNS = [PREDICTED.index(action) for action in GIVEN]
+ITEMS, LIKES = ("block", "memory"), ("like", "like_memory")
+"""Names of parts: of the ranker's item part, and of what is known of likes."""
 FADE = 0.9995
 """What an example leaves of the tallies before it: they speak of the last few thousand."""
 
@@ -55,6 +55,11 @@ class Tally(msgspec.Struct, array_like=True):
     """log loss of the rates predicted before learning, on what became of them"""
     expected: float = 0.0
     happened: float = 0.0
+
+    def add(self, n: float, expected: float, loss: float, happened: float) -> None:
+        """Another chance, or `n` alike."""
+        self.n, self.expected = FADE * self.n + n, FADE * self.expected + expected
+        self.loss, self.happened = FADE * self.loss + loss, FADE * self.happened + happened
 
     @property
     def logloss(self) -> float:
@@ -84,6 +89,11 @@ class Head(msgspec.Struct, array_like=True):
     blocks: list[int]
     """hashes of the ranker's blocks"""
     memories: list[int]
+    likes: list[int] = []
+    """hashes of the blocks of what is known of likes"""
+    like_memories: list[int] = []
+    liking: tuple[int, int] = (0, 0)
+    """of that: rows, and steps"""
 
     @property
     def version(self) -> str:
@@ -120,6 +130,7 @@ class Model:
                 rules.factor_rate,
                 rules.shrink,
             )
+            self.liking = Liking(rules.like_factors, rules.likes, rules.like_rate, rules.like_shrink)
             self.actions = Actions(NAMES, classifiers(settings), negatives=rules.negatives, given=GIVEN)
         except (ValueError, TypeError) as error:
             raise SettingsError(f"settings [learner]: {error}") from None
@@ -132,85 +143,89 @@ class Model:
     def shown(self, u: int, h: int, x: Floats, t: int) -> None:
         """An exposure."""
         if self.share >= 1.0 or drawn(u, h) < self.share:
-            self.negative("click", h, x, 1.0 / self.share)
-            self.negative("hide", h, x, 1.0 / self.share)
+            self.negative("click", u, h, x, 1.0 / self.share)
+            self.negative("hide", u, h, x, 1.0 / self.share)
         self.passed(t)
 
-    def engaged(self, action: str, h: int, x: Floats, t: int, first: bool) -> None:
+    def engaged(self, action: str, u: int, h: int, x: Floats, t: int, first: bool) -> None:
         """An action after an exposure; `first`: the user's first engagement with the note."""
+        at_once = first and action in GIVEN
         if first:
             for name in GIVEN:
-                self.negative(name, h, x, 1.0)
-            self.positive("click", h, x)
+                if name != action:
+                    self.negative(name, u, h, x, 1.0)
+            self.positive("click", u, h, x)
         if action in PREDICTED and action != "click":
-            self.positive(action, h, x)
+            self.positive(action, u, h, x, late=not at_once)
         self.passed(t)
 
     def chose(self, hashes: Hashes, x: Floats, context: Context, took: int, sampled: Floats) -> None:
         """A slate, row `took` of which was engaged with. Raises `ValueError`, having learned nothing."""
         self.ranker.learn(hashes, x, context, took, sampled)
 
-    def learn(self, action: str, h: int, x: Floats, happened: bool, times: float = 1.0) -> float:
+    def left(self, u: int) -> None:
+        """A user was erased."""
+        self.liking.forget(u)
+
+    def learn(self, action: str, u: int, h: int, x: Floats, happened: bool, times: float = 1.0, late: bool = True) -> float:
         """One example of one action, which stands for so many; returns the rate predicted before."""
-        p = min(max(self.actions.learn(action, x, happened, times), EDGE), 1.0 - EDGE)
         if action != "like":
-            return p
-        p = min(max(1.0 / (1.0 + (1.0 - p) / p * exp(-float(self.ranker.likings(np.array([h], np.uint64))[0]))), EDGE), 1.0 - EDGE)
-        self.ranker.learn_liking(h, times * weight(p, happened) * (p - happened))
+            return min(max(self.actions.learn(action, x, happened, times, late=late), EDGE), 1.0 - EDGE)
+        beyond = float(self.liking.beyond(u, np.array([h], np.uint64))[0])
+        p = min(max(self.actions.learn(action, x, happened, times, late=late, beyond=beyond), EDGE), 1.0 - EDGE)
+        self.liking.learn(u, h, times * weight(p, happened, late) * (p - happened))
         return p
 
-    def negative(self, action: str, h: int, x: Floats, times: float) -> None:
+    def negative(self, action: str, u: int, h: int, x: Floats, times: float) -> None:
         if action in self.actions.models:
-            p = self.learn(action, h, x, False, times)
-            tally = self.tallies[PREDICTED.index(action)]
-            tally.n = FADE * tally.n + times
-            tally.loss = FADE * tally.loss - times * log(1.0 - p)
-            tally.expected = FADE * tally.expected + times * p
-            tally.happened *= FADE
+            p = self.learn(action, u, h, x, False, times)
+            self.tallies[PREDICTED.index(action)].add(times, times * p, -times * log(1.0 - p), 0.0)
 
-    def positive(self, action: str, h: int, x: Floats) -> None:
-        """Takes the negative back that the chance entered as."""
+    def positive(self, action: str, u: int, h: int, x: Floats, late: bool = True) -> None:
+        """`late`: takes the negative back that its chance entered as."""
         if action in self.actions.models:
-            p = self.learn(action, h, x, True)
+            p = self.learn(action, u, h, x, True, late=late)
             tally = self.tallies[PREDICTED.index(action)]
-            tally.loss += log(1.0 - p) - log(p)
-            tally.happened += 1.0
+            if late:
+                tally.loss += log(1.0 - p) - log(p)
+                tally.happened += 1.0
+            else:
+                tally.add(1.0, p, -log(p), 1.0)
 
     def passed(self, t: int) -> None:
         self.examples += 1
         self.at = max(self.at, t)
 
-    def predict(self, x: Floats, hashes: Hashes | None = None) -> tuple[Floats, Floats]:
+    def predict(self, x: Floats, hashes: Hashes | None = None, user: int = NOBODY) -> tuple[Floats, Floats]:
         """Rates per exposure by `PREDICTED`, and those of the actions of `GIVEN` given an engagement.
 
-        `hashes`: whose features they are, to be told what is learned of each note itself beside what its features say.
+        `hashes`: whose features they are, and `user`, who asks: to be told what is learned of these themselves beside what features say.
         """
         rates = self.actions.predict(x).T  # a row an action: rows are dealt with in one go
         if hashes is not None and "like" in self.actions.models:
             like = rates[LIKE]
-            rates[LIKE] = np.clip(like / (like + (1.0 - like) * np.exp(-self.ranker.likings(hashes))), EDGE, 1.0 - EDGE)
+            rates[LIKE] = np.clip(like / (like + (1.0 - like) * np.exp(-self.liking.beyond(user, hashes))), EDGE, 1.0 - EDGE)
         given = rates[GIVEN_COLUMNS]
         rates[GIVEN_COLUMNS] = given * rates[CLICK]
         return rates.T, given.T
 
     # ------------------------------------------------------------------------------------------------------------ bytes
 
-    def parts(self, since: Head | None = None, steps: int = -1) -> tuple[Head, dict[str, bytes]]:
-        """The head, and the parts that differ from `since`, the head as of so many steps of the ranker."""
-        ranker, count = self.ranker, self.ranker.blocks
-        parts = {"actions": self.actions.encode(), "dense": ranker.dense()}
-        blocks, memories = [0] * count, [0] * count
-        changed = set(range(count) if since is None else ranker.changed(steps))
-        for i in range(count):
-            if i in changed or since is None or i >= len(since.blocks):
-                parts[f"block{i}"], parts[f"memory{i}"] = ranker.block(i), ranker.memory(i)
-                blocks[i], memories[i] = hash64(parts[f"block{i}"]), hash64(parts[f"memory{i}"])
-            else:
-                blocks[i], memories[i] = since.blocks[i], since.memories[i]
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Of the ranker, and of what is known of likes."""
+        return self.ranker.steps, self.liking.rows.steps
+
+    def parts(self, since: Head | None = None, steps: tuple[int, int] = (-1, -1)) -> tuple[Head, dict[str, bytes]]:
+        """The head, and the parts that differ from `since`, the head as of so many `steps`."""
+        rows = self.liking.rows
+        parts = {"actions": self.actions.encode(), "dense": self.ranker.dense()}
+        items = stored(self.ranker.items, ITEMS, (since.blocks, since.memories) if since else None, steps[0], parts)
+        likes = stored(rows, LIKES, (since.likes, since.like_memories) if since else None, steps[1], parts)
         tallies = [Tally(*msgspec.structs.astuple(tally)) for tally in self.tallies]
         head = Head(
             VERSION, FEATURE_SET, self.shape, self.at, self.examples, tallies,
-            hash64(parts["actions"]), hash64(parts["dense"]), blocks, memories,
+            hash64(parts["actions"]), hash64(parts["dense"]), *items, *likes, (len(rows), rows.steps),
         )  # fmt: skip
         return head, parts
 
@@ -220,17 +235,23 @@ class Model:
             raise Refused(
                 "the model was learned with other factors or classifiers in the settings; give them back, or run `upwell rebuild learner`"
             )
+        parts: dict[str, bytes] = {}
         for name, digest in names_of(head, learning):
             value = values.get(name)
             if value is None or hash64(value) != digest:
                 raise Refused(f"part {name} of the model is {'missing' if value is None else 'not the one its head names'}")
-        named = [values[name] or b"" for name, _ in names_of(head, learning)]
-        dense = named[1]
+            parts[name] = value
+
+        def rows(names: tuple[str, str], count: int) -> bytes:
+            return b"".join([parts[f"{name}{i}"] for name in names[: 1 + learning] for i in range(count)])
+
+        dense = parts["dense"]
         try:
             if not learning:  # the dense part is stored with what learning needs, behind what scoring needs
                 dense = self.ranker.scoring(dense)
-            self.ranker.decode(b"".join([dense, *named[2:]]))
-            self.actions.decode(named[0])
+            self.ranker.decode(dense + rows(ITEMS, len(head.blocks)))
+            self.liking.rows.take(*head.liking, rows(LIKES, len(head.likes)), learning)
+            self.actions.decode(parts["actions"])
         except ValueError as error:
             raise Refused(f"the model cannot be read: {error}") from None
         self.at, self.examples = head.at, head.examples
@@ -238,10 +259,35 @@ class Model:
         return self
 
 
+def stored(
+    rows: Rows, names: tuple[str, str], since: tuple[list[int], list[int]] | None, steps: int, parts: dict[str, bytes]
+) -> tuple[list[int], list[int]]:
+    """Hashes of blocks and memories; those that changed `since`, which was after so many steps, are put into `parts`."""
+    hashes: tuple[list[int], list[int]] = ([], [])
+    changed = set(rows.changed(steps))
+    for i in range(rows.blocks):
+        for name, of, before, bytes_of in zip(names, hashes, since or ([], []), (rows.block, rows.memory), strict=True):
+            if since is None or i in changed or i >= len(before):
+                part = parts[f"{name}{i}"] = bytes_of(i)
+                of.append(hash64(part))
+            else:
+                of.append(before[i])
+    return hashes
+
+
 def names_of(head: Head, learning: bool) -> list[tuple[str, int]]:
     """Parts and their hashes: classifiers, dense part, blocks and, for learning, memories."""
-    named = [("actions", head.actions), ("dense", head.dense), *((f"block{i}", d) for i, d in enumerate(head.blocks))]
-    return named + [(f"memory{i}", d) for i, d in enumerate(head.memories)] if learning else named
+    named = [("actions", head.actions), ("dense", head.dense)]
+    for names, hashes in ((ITEMS, (head.blocks, head.memories)), (LIKES, (head.likes, head.like_memories))):
+        for name, of in list(zip(names, hashes, strict=True))[: 1 + learning]:
+            named += [(f"{name}{i}", digest) for i, digest in enumerate(of)]
+    return named
+
+
+def part_names(settings: Settings) -> tuple[str, ...]:
+    """Of all parts there can be, but for the head."""
+    counts = ((ITEMS, settings.learner.items), (LIKES, settings.learner.likes))
+    return ("actions", "dense", *(f"{name}{i}" for names, most in counts for name in names for i in range(-(-most // BLOCK))))
 
 
 def head_from(value: bytes) -> Head:
@@ -251,7 +297,7 @@ def head_from(value: bytes) -> Head:
     except msgspec.DecodeError as error:
         raise Refused(f"the head of the model is cut, or of another version: {error}") from None
     if head.v != VERSION:
-        raise Refused(f"a model of version {head.v}; this program reads {VERSION}")
+        raise Refused(f"a model of version {head.v}; this program reads {VERSION}: begin anew with `upwell rebuild learner`")
     if head.feature_set != FEATURE_SET:
         raise Refused(
             f"the model was learned with the features {head.feature_set}, this program computes {FEATURE_SET}: "
@@ -263,7 +309,7 @@ def head_from(value: bytes) -> Head:
 def shape_of(settings: Settings) -> str:
     """Hash of the settings that a stored model can only be read with."""
     rules = settings.learner
-    return f"{hash64(msgspec.json.encode((rules.factors, rules.classifier, sorted(rules.classifiers.items()), rules.parameters))):016x}"
+    return f"{hash64(msgspec.json.encode((rules.factors, rules.like_factors, rules.classifier, sorted(rules.classifiers.items()), rules.parameters))):016x}"
 
 
 def rates_of(settings: Settings) -> dict[str, float]:

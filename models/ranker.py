@@ -4,25 +4,22 @@
 
 The dense part (w by context, v of contexts) is small. The item part holds, for each note that was in a slate lately, two biases (for
 all users, and for users at that stage of their history: what newcomers begin with is not what others go on to) and two vectors:
-q, what it answers to, and v, what it says about the taste of somebody who took it; and one number for another question: by how much it
-is liked beyond what its features say. Nothing is kept per user: a user is the notes in
+q, what it answers to, and v, what it says about the taste of somebody who took it. Nothing is kept per user: a user is the notes in
 his record, so that a shift of interest moves the ranking with the next request, and no user is forgotten or has to be learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import log1p
 from struct import Struct
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 1
+from models.rows import SQUARES, Floats, Hashes, Rows, adagrad, fill, start
 
-Floats = npt.NDArray[np.float32]
-Hashes = npt.NDArray[np.uint64]
+VERSION = 1
 
 HISTORY = (1, 3, 6, 12, 25, 60, 150)
 """Notes engaged with, ever: from each of these on another row of weights is added."""
@@ -89,10 +86,6 @@ class Parts(NamedTuple):
 
 
 _HEADER = Struct("<BBHHHIQ")  # version, accumulators too, features, factors, rows of weights, items, steps
-DENSE = ("weights", "contexts")
-ITEM = ("bias", "stage", "liking", "answers", "says")
-BLOCK = 512
-"""Rows of the item part that are stored together."""
 
 
 class Ranker:
@@ -147,88 +140,21 @@ class Ranker:
         factor_rate: float = 0.05,
         shrink: float = 0.02,
     ) -> None:
-        self.items, self.recent = items, recent
+        self.recent = recent
         self.rate, self.bias_rate, self.factor_rate = np.float32(rate), np.float32(bias_rate), np.float32(factor_rate)
         self.shrink = np.float32(shrink)
         self.ages = (keep ** np.arange(recent)).astype(np.float32)
         rows = 1 + len(HISTORY) + 1 + len(GAPS) + 2 + len(RANKS) + 1
-        self.steps = 0
-        self.moved = 0
-        """the step at which rows last changed their places"""
         self.weights = np.zeros((rows, len(prior)), np.float32)
         self.weights[0] = prior
         self.contexts = np.zeros((rows, factors), np.float32)
-        self.rows: dict[int, int] = {}
-        """note hash -> row of the item part"""
-        self.ascending: tuple[Hashes, npt.NDArray[np.intp]] | None = None
-        """the same as arrays, for a ranker that only scores; None as soon as it learns"""
-        self._allot(min(items, 1024))
+        self.squares = {"weights": np.ones_like(self.weights), "contexts": np.full_like(self.contexts, SQUARES)}
+        self.items = Rows(items, {"bias": (), "stage": (STAGES[-1] + 1,), "answers": (factors,), "says": (factors,)})
 
-    # ------------------------------------------------------------------------------------------------------------- rows
-
-    def _allot(self, size: int) -> None:
-        factors = self.contexts.shape[1]
-        self.hashes = np.zeros(size, np.uint64)
-        self.touched = np.zeros(size, np.uint64)
-        self.bias, self.liking = np.zeros(size, np.float32), np.zeros(size, np.float32)
-        self.stage = np.zeros((size, STAGES[-1] + 1), np.float32)
-        self.answers, self.says = np.zeros((size, factors), np.float32), np.zeros((size, factors), np.float32)
-        self.squares = {name: np.ones_like(getattr(self, name)) for name in DENSE}
-        self.squares |= {name: np.full_like(getattr(self, name), 0.1) for name in (*ITEM, "contexts")}
-
-    def _columns(self) -> list[list[npt.NDArray[Any]]]:
-        """Of the item part: what scoring needs, and what learning needs beside that."""
-        return [[self.hashes, *(getattr(self, name) for name in ITEM)], [self.touched, *(self.squares[name] for name in ITEM)]]
-
-    def _resize(self, kept: npt.NDArray[np.intp], size: int) -> None:
-        """Keep these rows of the item part, in this order, with room for `size`."""
-        old, squares = {n: getattr(self, n) for n in ("hashes", "touched", *ITEM)}, self.squares
-        self._allot(size)
-        for name, column in old.items():
-            getattr(self, name)[: len(kept)] = column[kept]
-        for name in ITEM:
-            self.squares[name][: len(kept)] = squares[name][kept]
-        for name in DENSE:
-            self.squares[name] = squares[name]
-        self.rows = {h: i for i, h in enumerate(self.hashes[: len(kept)].tolist())}
-        self.moved = self.steps
-
-    def _places(self, slate: list[int], recent: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Rows of the notes of a step, which it may not push out; new ones come in."""
-        if 2 * (len(slate) + len(recent)) > self.items:
-            raise ValueError(f"an item part of {self.items} notes cannot learn from {len(slate) + len(recent)} at once")
-        self.steps += 1
-        self.ascending = None
-        notes = dict.fromkeys([*slate, *recent])
-        self.touched[[self.rows[h] for h in notes if h in self.rows]] = self.steps
-        new = [h for h in notes if h not in self.rows]
-        while len(self.rows) + len(new) > len(self.hashes):
-            self._room()
-        for row, h in enumerate(new, len(self.rows)):
-            self.rows[h] = row
-            self.hashes[row], self.touched[row], self.says[row] = h, self.steps, start(h, self.says.shape[1])
-        return self._known(slate), self._known(recent)
-
-    def _room(self) -> None:
-        """Grow, or at the bound take out those longest untouched (of equals the smaller hash)."""
-        used, size = len(self.rows), len(self.hashes)
-        if size < self.items:
-            self._resize(np.arange(used), min(self.items, 2 * size))
-            return
-        oldest = np.lexsort((self.hashes[:used], self.touched[:used]))[: max(1, used // 16)]
-        self._resize(np.setdiff1d(np.arange(used), oldest), size)
-
-    def _known(self, hashes: Sequence[int]) -> npt.NDArray[np.intp]:
-        get = self.rows.get
-        return np.array([get(h, -1) for h in hashes], np.intp)
-
-    def found(self, hashes: Hashes) -> npt.NDArray[np.intp]:
-        """Row of each note, -1 where there is none: for hundreds at once."""
-        if self.ascending is None:
-            return self._known(hashes.tolist())
-        ordered, rows = self.ascending
-        at = ordered[:-1].searchsorted(hashes)  # whatever is larger than all is compared with the last
-        return np.where(ordered[at] == hashes, rows[at], -1)
+    @property
+    def steps(self) -> int:
+        """Slates learned from."""
+        return self.items.steps
 
     # ------------------------------------------------------------------------------------------------------------ verbs
 
@@ -241,24 +167,24 @@ class Ranker:
     def user(self, context: Context) -> Floats:
         """The user's side of the factors: shape [factors]."""
         bins, _ = self.bins(context)
-        rows = self._known(context.recent[: self.recent])
+        rows = self.items.known(context.recent[: self.recent])
         known = rows >= 0
-        sum_of: Floats = self.contexts[bins[1:3]].sum(0) + self.ages[: len(rows)][known] @ self.says[rows[known]]
+        sum_of: Floats = self.contexts[bins[1:3]].sum(0) + self.ages[: len(rows)][known] @ self.items["says"][rows[known]]
         return sum_of
 
     def explain(self, hashes: Hashes, x: Floats, context: Context) -> Parts:
         """Scores by their parts: `score` is their sum, up to rounding."""
-        bins, stage = self.bins(context)
-        rows = self.found(hashes)
+        items, (bins, stage) = self.items, self.bins(context)
+        rows = items.found(hashes)
         known = (rows >= 0).astype(np.float32)
-        bias = (self.bias[rows] + self.stage[rows, stage]) * known
-        return Parts(x * self.weights[bins].sum(0), bias, (self.answers[rows] @ self.user(context)) * known)
+        bias = (items["bias"][rows] + items["stage"][rows, stage]) * known
+        return Parts(x * self.weights[bins].sum(0), bias, (items["answers"][rows] @ self.user(context)) * known)
 
     def score(self, hashes: Hashes, x: Floats, context: Context) -> Floats:
         """Log-odds between the notes of a slate: shape [notes]; `x` has shape [notes, features]."""
-        bins, stage = self.bins(context)
-        rows = self.found(hashes)
-        own = self.bias[rows] + self.stage[rows, stage] + self.answers[rows] @ self.user(context)
+        items, (bins, stage) = self.items, self.bins(context)
+        rows = items.found(hashes)
+        own = items["bias"][rows] + items["stage"][rows, stage] + items["answers"][rows] @ self.user(context)
         scores: Floats = x @ self.weights[bins].sum(0) + np.where(rows >= 0, own, np.float32(0.0))
         return scores
 
@@ -270,11 +196,11 @@ class Ranker:
         """
         check(hashes, x, took, self.weights.shape[1], sampled)
         rows, before = self._places(hashes.tolist(), list(dict.fromkeys(context.recent[: self.recent])))
-        bins, stage = self.bins(context)
+        items, (bins, stage) = self.items, self.bins(context)
         ages = self.ages[: len(before)]
-        user = self.contexts[bins[1:3]].sum(0) + ages @ self.says[before]
-        answers = self.answers[rows]
-        scores = x @ self.weights[bins].sum(0) + self.bias[rows] + self.stage[rows, stage] + answers @ user
+        user = self.contexts[bins[1:3]].sum(0) + ages @ items["says"][before]
+        answers = items["answers"][rows]
+        scores = x @ self.weights[bins].sum(0) + items["bias"][rows] + items["stage"][rows, stage] + answers @ user
         if sampled is not None:
             scores = scores + np.log(sampled)
         odds = np.exp(scores - scores.max())
@@ -285,56 +211,30 @@ class Ranker:
         toward = error @ answers
         weights = np.broadcast_to(error @ x, (4, x.shape[1])).copy()
         weights[1:] += self.shrink * self.weights[bins[1:]]
-        self._step("weights", np.array(bins), weights, self.rate)
-        self._step("bias", rows, error + self.shrink * p * self.bias[rows], self.bias_rate)
-        self._step("stage", (rows, np.full(len(rows), stage)), error + self.shrink * p * self.stage[rows, stage], self.bias_rate)
-        self._step("answers", rows, error[:, None] * user + self.shrink * np.abs(error)[:, None] * answers, self.factor_rate)
-        self._step("contexts", np.array(bins[1:3]), np.broadcast_to(toward, (2, len(toward))), self.factor_rate)
-        says = ages[:, None] * (toward + np.float32(0.1) * self.shrink * self.says[before])
-        self._step("says", before, says, self.factor_rate)
+        adagrad(self.weights, self.squares["weights"], np.array(bins), weights, self.rate)
+        items.step("bias", rows, error + self.shrink * p * items["bias"][rows], self.bias_rate)
+        items.step("stage", (rows, np.full(len(rows), stage)), error + self.shrink * p * items["stage"][rows, stage], self.bias_rate)
+        items.step("answers", rows, error[:, None] * user + self.shrink * np.abs(error)[:, None] * answers, self.factor_rate)
+        adagrad(self.contexts, self.squares["contexts"], np.array(bins[1:3]), np.broadcast_to(toward, (2, len(toward))), self.factor_rate)
+        says = ages[:, None] * (toward + np.float32(0.1) * self.shrink * items["says"][before])
+        items.step("says", before, says, self.factor_rate)
 
-    def likings(self, hashes: Hashes) -> Floats:
-        """Log-odds by which each note is liked beyond what its features say: shape [notes]; 0 of a note that is not known."""
-        rows = self.found(hashes)
-        beyond: Floats = np.where(rows >= 0, self.liking[rows], np.float32(0.0))
-        return beyond
-
-    def learn_liking(self, h: int, error: float) -> None:
-        """One step of it; `error` is the gradient of the log loss. Nothing is learned of a note that was in no slate lately."""
-        row = self.rows.get(h)
-        if row is None:
-            return
-        self.touched[row] = self.steps + 1  # later than the last step: whoever wrote its block as of that writes it again
-        at = np.array([row])
-        gradient = np.float32(error) + self.shrink * np.abs(np.float32(error)) * self.liking[at]
-        self._step("liking", at, gradient, self.bias_rate)
-
-    def _step(self, name: str, at: Any, gradient: Floats, rate: np.float32) -> None:
-        """AdaGrad on the rows `at`, which are distinct."""
-        squares, values = self.squares[name], getattr(self, name)
-        total = squares[at] + gradient * gradient
-        squares[at] = total
-        values[at] -= rate * gradient / np.sqrt(total)
+    def _places(self, slate: list[int], recent: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Rows of the notes of a step, which it may not push out; new ones come in."""
+        if 2 * (len(slate) + len(recent)) > self.items.most:
+            raise ValueError(f"an item part of {self.items.most} notes cannot learn from {len(slate) + len(recent)} at once")
+        says = self.items["says"].shape[1]
+        for h in self.items.touch(list(dict.fromkeys([*slate, *recent]))):
+            self.items["says"][self.items.places[h]] = start(h, says)
+        return self.items.known(slate), self.items.known(recent)
 
     # ------------------------------------------------------------------------------------------------------------ bytes
-
-    @property
-    def blocks(self) -> int:
-        """So many blocks of rows the item part has."""
-        return -(-len(self.rows) // BLOCK)
-
-    def changed(self, since: int) -> list[int]:
-        """Blocks that differ from what they were after so many steps."""
-        if self.moved > since:
-            return list(range(self.blocks))
-        touched = self.touched[: len(self.rows)]
-        return [i for i in range(self.blocks) if int(touched[i * BLOCK : (i + 1) * BLOCK].max()) > since]
 
     def dense(self, learning: bool = True) -> bytes:
         """Header and dense part."""
         shape = self.weights.shape[1], self.contexts.shape[1], len(self.weights)
-        arrays = [getattr(self, name) for name in DENSE] + ([self.squares[name] for name in DENSE] if learning else [])
-        return b"".join([_HEADER.pack(VERSION, learning, *shape, len(self.rows), self.steps), *(array.tobytes() for array in arrays)])
+        arrays = [self.weights, self.contexts, *(self.squares.values() if learning else ())]
+        return b"".join([_HEADER.pack(VERSION, learning, *shape, len(self.items), self.steps), *(array.tobytes() for array in arrays)])
 
     def scoring(self, dense: bytes) -> bytes:
         """The dense part of another ranker of this shape without what only learning needs; raises `ValueError`."""
@@ -343,20 +243,10 @@ class Ranker:
             raise ValueError("a ranker that is cut")
         return dense[:1] + b"\0" + dense[2:size]
 
-    def block(self, i: int) -> bytes:
-        """What scoring needs of the rows of a block."""
-        of = slice(i * BLOCK, min((i + 1) * BLOCK, len(self.rows)))
-        return b"".join([self.hashes[of].tobytes(), *(getattr(self, name)[of].tobytes() for name in ITEM)])
-
-    def memory(self, i: int) -> bytes:
-        """What learning needs of them beside that."""
-        of = slice(i * BLOCK, min((i + 1) * BLOCK, len(self.rows)))
-        return b"".join([self.touched[of].tobytes(), *(self.squares[name][of].tobytes() for name in ITEM)])
-
     def encode(self, learning: bool = True) -> bytes:
         """Everything, byte for byte: dense part, blocks, memories; without `learning`, what scoring needs, half of it."""
-        count = range(self.blocks)
-        return b"".join([self.dense(learning), *map(self.block, count), *(map(self.memory, count) if learning else ())])
+        items, count = self.items, range(self.items.blocks)
+        return b"".join([self.dense(learning), *map(items.block, count), *(map(items.memory, count) if learning else ())])
 
     def decode(self, value: bytes) -> Self:
         """Take over what `encode` wrote; raises `ValueError`, and stays as it was, on another version, another shape or a cut value."""
@@ -367,29 +257,13 @@ class Ranker:
             raise ValueError(
                 f"a ranker of {features} features and {factors} factors: wanted {self.weights.shape[1]}, {self.contexts.shape[1]}"
             )
-        dense, item = rows * (features + factors) * 4, (2 + self.stage.shape[1] + 2 * factors) * 4 + 8
-        if len(value) != _HEADER.size + (1 + learning) * (dense + n * item):
+        at = _HEADER.size + (1 + learning) * rows * (features + factors) * 4
+        if len(value) != at + (1 + learning) * n * self.items.width:
             raise ValueError("a ranker that is cut")
-        self.steps = self.moved = steps
-        self._allot(max(n, min(self.items, 1024)))
-        view, at = memoryview(value), _HEADER.size
-
-        def fill(array: npt.NDArray[Any]) -> None:
-            nonlocal at
-            array.reshape(-1)[:] = np.frombuffer(view[at : at + array.nbytes], array.dtype)
-            at += array.nbytes
-
-        for array in [getattr(self, name) for name in DENSE] + ([self.squares[name] for name in DENSE] if learning else []):
-            fill(array)
-        for columns in self._columns()[: 1 + learning]:
-            for begin in range(0, n, BLOCK):
-                for column in columns:
-                    fill(column[begin : min(begin + BLOCK, n)])
-        self.rows = {h: i for i, h in enumerate(self.hashes[:n].tolist())}
-        self.ascending = None
-        if not learning and n:
-            order = np.argsort(self.hashes[:n])
-            self.ascending = self.hashes[:n][order], order
+        self.items.take(n, steps, memoryview(value)[at:], bool(learning))
+        at = _HEADER.size
+        for array in (self.weights, self.contexts, *(self.squares.values() if learning else ())):
+            at = fill(array, value, at)
         return self
 
 
@@ -404,14 +278,3 @@ def check(hashes: Hashes, x: Floats, took: int, features: int, sampled: Floats |
         raise ValueError("a note stands twice in a slate")
     if sampled is not None and not (sampled.shape == (n,) and np.isfinite(sampled).all() and (sampled > 0).all()):
         raise ValueError("sampling weights are numbers above 0")
-
-
-def start(h: int, factors: int) -> Floats:
-    """Where a note's v begins: small, and a function of its hash, so that every replay sees the same. Uniform, variance 0.01."""
-    x = np.uint64(h) + np.arange(1, factors + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # splitmix64
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    unit = (x >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
-    result: Floats = (unit - np.float32(0.5)) * np.float32(0.34641016)
-    return result

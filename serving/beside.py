@@ -12,7 +12,7 @@ import numpy as np
 
 from models.asker import Joined, join
 from models.neighbours import SUMS, read
-from models.ranker import Floats, Hashes
+from models.rows import Floats, Hashes
 
 TOGETHER = SUMS.index("together")
 

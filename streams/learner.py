@@ -2,7 +2,8 @@
 
     Shown ────► a negative of click and hide ─────────────────┐
     Engaged ──► with its slate: one step of the ranker        ├─► the model ─► head, classifiers, dense part, blocks ─► API
-                its action: a positive, after its negative  ──┘
+                its action: a positive, after its negative  ──┤
+    Left ─────► nothing of that user alone stays ─────────────┘
 
 What is learned, and how it is corrected for actions that come late, stands in `models/model.py`. The model is one object of the
 partition and much of it changes, so that this stage commits every second or so. A commit writes the parts that changed, and the head
@@ -19,15 +20,15 @@ import numpy as np
 
 from config import metrics
 from config.events import ACTIONS, PREDICTED
-from config.records import Engaged, Shown, decode_example
+from config.records import Engaged, Left, Shown, decode_example
 from config.settings import Settings, digest
 from models.features import FEATURE_SET
-from models.model import Head, Model, encode_head, finite, head_from
-from models.ranker import BLOCK, Context
+from models.model import ITEMS, LIKES, Head, Model, encode_head, finite, head_from, part_names
+from models.ranker import Context
 from streams.stage import Batch, Family, Out, Part, Record, StateKey, packed_batch
 
 FAMILY = "model"
-HEAD, ACTIONS_PART, DENSE = "head", "actions", "dense"
+HEAD = "head"
 
 
 class Learned:
@@ -37,8 +38,8 @@ class Learned:
 
     def __init__(self, model: Model, head: Head | None) -> None:
         self.model, self.head = model, head
-        self.steps = model.ranker.steps
-        """of the ranker, as of `head`"""
+        self.steps = model.steps
+        """as of `head`"""
         self.dirty = False
 
 
@@ -49,8 +50,7 @@ class ModelFamily:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        count = range(-(-settings.learner.items // BLOCK))
-        self.parts: tuple[str, ...] = (HEAD, ACTIONS_PART, DENSE, *(f"block{i}" for i in count), *(f"memory{i}" for i in count))
+        self.parts: tuple[str, ...] = (HEAD, *part_names(settings))
 
     def load(self, key: bytes, values: Sequence[bytes | None]) -> Learned:
         """Raises `Refused` when what is stored is not a model that this program can go on learning."""
@@ -67,9 +67,11 @@ class ModelFamily:
         model, before = state.model, state.head
         head, parts = model.parts(before, state.steps)
         values: dict[str, bytes | None] = {HEAD: encode_head(head), **parts}
-        for i in range(len(head.blocks), len(before.blocks) if before is not None else 0):
-            values[f"block{i}"] = values[f"memory{i}"] = None
-        state.head, state.steps = head, model.ranker.steps
+        if before is not None:
+            for names, now, then in ((ITEMS, head.blocks, before.blocks), (LIKES, head.likes, before.likes)):
+                for i in range(len(now), len(then)):
+                    values |= dict.fromkeys([f"{name}{i}" for name in names])
+        state.head, state.steps = head, model.steps
         report(head)
         return values
 
@@ -104,6 +106,9 @@ class Learner:
             wrong = self.shown(part.shared.model, signal)
         elif kind is Engaged:
             wrong = self.engaged(part.shared.model, signal)
+        elif kind is Left:
+            part.shared.model.left(signal.u)
+            wrong = ""
         else:
             return  # a tick
         name = kind.__name__.lower()
@@ -141,7 +146,7 @@ class Learner:
                 model.chose(np.array(signal.hs, np.uint64), xs, context, signal.at, np.array(signal.w, np.float32))
             except ValueError as error:
                 return f"a slate that cannot be learned from: {error}"
-        model.engaged(ACTIONS[signal.a], signal.h, x[0], signal.t, first)
+        model.engaged(ACTIONS[signal.a], signal.u, signal.h, x[0], signal.t, first)
         return ""
 
     def fire(self, part: Part, out: Out, deadline: int, family: str, key: bytes, state: Any) -> None:

@@ -2,7 +2,7 @@
 
     Act ────────► counted once per user and note ─► NoteAct ─► by-note
                   │                              ─► Link    ─► by-pair    (first engagement with a note)
-                  │                              ─► Shown, Engaged ─► examples   (what stood in a slate of ours)
+                  │                              ─► Shown, Engaged ─► examples   (what stood in a slate of ours; Left: who was erased)
                   └► weights, recent engagements, follows, blocks, hidden, place
     Served ─────► an open slate; NoteServed +1 ─► by-note, and -1 when the item is seen or the slate's time is over
     Personalize, Forget, Erase ─► the user's say
@@ -25,7 +25,7 @@ import msgspec
 
 from config.events import ACTIONS, TRAFFIC, TYPES
 from config.keys import hash64
-from config.records import BOT, TEST, Act, Erase, Extra, Facts, Forget, NoteAct, Personalize, Probe, Served, decode_user
+from config.records import BOT, TEST, Act, Erase, Extra, Facts, Forget, Left, NoteAct, Personalize, Probe, Served, decode_user
 from config.settings import Settings
 from models.user import ALL, PARTS, Hot, Place, User
 from streams.stage import Batch, Out, Part, Record, StateKey, packed_batch
@@ -218,6 +218,7 @@ class Users(Relating):
         user.hot.erased_before = signal.t
         user.dirty = ALL
         out.timer(FAMILY, signal.u.encode(), None)
+        out.tell("examples", 0, Left(0, 0, 0, hash64(signal.u), signal.t))
         return APPLIED
 
 

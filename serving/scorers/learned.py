@@ -18,6 +18,7 @@ import numpy.typing as npt
 from config.events import PREDICTED
 from config.settings import SettingsError
 from models.features import FEATURE_SET, NAMES, Frame, matrix, unmet
+from models.liking import NOBODY
 from models.lists import EPOCH
 from models.model import GIVEN, HIDE, Model
 from serving.asker import asker_from
@@ -76,7 +77,7 @@ class LearnedScorer:
         if self.model is None:
             return self.prior.score(query, viewer, candidates, notes)._replace(features=x, context=context.encode())
         hashes = candidates.hashes
-        predictions, given = self.model.predict(x, hashes)
+        predictions, given = self.model.predict(x, hashes, query.user if viewer.personal else NOBODY)
         worth = np.log(np.maximum(self.click + given @ self.given + self.hide * predictions[:, HIDE], LEAST))
         own = x[:, OWN].sum(axis=1)
         if not query.explain:

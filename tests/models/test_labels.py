@@ -28,11 +28,14 @@ def tell(actions: Actions, told: list[tuple[str, int, bool]]) -> Actions:
     return actions
 
 
-def rate_after(model: Classifier, rate: float) -> float:
-    """What is served after 6,000 exposures, each a negative at once, and again a positive for a `rate` of them."""
+def rate_after(model: Classifier, rate: float, at_once: float) -> float:
+    """What is served after 6,000 chances with positives for a `rate` of them: a share of these comes at once, the others were negatives before."""
     actions, rng = Actions(NAMES, {"like": model}), np.random.default_rng(3)
     one = np.array([1.0, 0.0], np.float32)
     for happened in rng.random(6_000) < rate:
+        if happened and rng.random() < at_once:
+            actions.learn("like", one, True, late=False)
+            continue
         actions.learn("like", one, False)
         if happened:
             actions.learn("like", one, True)
@@ -64,11 +67,40 @@ def test_one_matrix_product_is_river_row_by_row(told: list[tuple[str, int, bool]
     assert actions.encode() == before
 
 
-@pytest.mark.parametrize("rate", [0.05, 0.4])
-def test_negatives_that_were_none_are_made_up_for(rate: float) -> None:
-    """What is served is the rate per exposure, by weights and by calibration."""
-    assert rate_after(logistic(NAMES, {}, 0.0, rate=0.1, patience=1.0), rate) == pytest.approx(rate, abs=0.06)
-    assert rate_after(named("naive_bayes.GaussianNB"), rate) == pytest.approx(rate, abs=0.06)
+@pytest.mark.parametrize("at_once", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("rate", [0.05, 0.4, 0.8])
+def test_negatives_that_were_none_are_made_up_for(rate: float, at_once: float) -> None:
+    """What is served is the rate per exposure, by weights and by calibration, however many positives come late."""
+    assert rate_after(logistic(NAMES, {}, 0.0, rate=0.1, patience=1.0), rate, at_once) == pytest.approx(rate, abs=0.06)
+    assert rate_after(named("naive_bayes.GaussianNB"), rate, at_once) == pytest.approx(rate, abs=0.06)
+
+
+def test_a_late_positive_takes_its_negative_back() -> None:
+    """Negative, then positive, teach what one positive does, as far as a small step goes."""
+    one = np.array([1.0, 1.0], np.float32)
+    steps = []
+    for told in ([(False, True), (True, True)], [(True, False)]):
+        actions = Actions(NAMES, {"like": logistic(NAMES, {"a": 1.0}, 0.5, rate=1e-6, patience=1.0)})
+        model = actions.models["like"]
+        model.optimizer.g2.update(dict.fromkeys(NAMES, 1e6))  # type: ignore[attr-defined]
+        for happened, late in told:
+            actions.learn("like", one, happened, late=late)
+        steps.append(model.weights["a"] - 1.0)  # type: ignore[attr-defined]
+    assert steps[0] == pytest.approx(steps[1], rel=0.05)
+    assert steps[1] > 0.0
+
+
+def test_what_is_known_beside_the_features_is_not_learned_by_them() -> None:
+    """Where that tells the rate already, the weights stay; without it they do not."""
+    one, moved = np.array([1.0, 0.0], np.float32), []
+    for beyond in (0.0, float(np.log(4.0))):
+        actions, rng = Actions(NAMES, {"like": logistic(NAMES, {}, 0.0, patience=1.0)}), np.random.default_rng(2)
+        for happened in rng.random(2_000) < 0.8:
+            p = actions.learn("like", one, bool(happened), late=False, beyond=beyond)
+        moved.append(float(actions.predict(one[None])[0, LIKE]))
+    assert moved[0] == pytest.approx(0.8, abs=0.05)
+    assert moved[1] == pytest.approx(0.5, abs=0.05)
+    assert p == pytest.approx(0.8, abs=0.05)
 
 
 @given(st.floats(0.001, 0.999))

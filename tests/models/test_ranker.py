@@ -70,7 +70,7 @@ def test_a_learner_that_was_stopped_anywhere_goes_on_byte_for_byte(told: list, c
     for one in told[cut:]:
         resumed.learn(*one)
     assert resumed.encode() == straight.encode()
-    assert len(straight.rows) <= straight.items
+    assert len(straight.items) <= straight.items.most
 
 
 @settings(max_examples=50)
@@ -113,7 +113,7 @@ def test_a_row_that_stands_for_many_counts_as_many() -> None:
     plain, weighted = small(), small()
     plain.learn(hashes, x, Context(), 0)
     weighted.learn(hashes, x, Context(), 0, np.array([1, 9], np.float32))
-    assert weighted.bias[1] < plain.bias[1] < 0
+    assert weighted.items["bias"][1] < plain.items["bias"][1] < 0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from config.events import ACTIONS, PREDICTED
 from config.keys import Slot
 from config.records import START as BEGINNING
-from config.records import Engaged, ExampleRecord, Shown, Source, Tick, encode
+from config.records import Engaged, ExampleRecord, Left, Shown, Source, Tick, encode
 from config.settings import Settings, SettingsError
 from models import model as models
 from models.features import FEATURE_SET, NAMES
@@ -36,7 +36,7 @@ def with_learner(**values: Any) -> Settings:
     return msgspec.structs.replace(DEFAULTS, learner=msgspec.structs.replace(DEFAULTS.learner, **values))
 
 
-SMALL = with_learner(items=600, factors=4)
+SMALL = with_learner(items=600, factors=4, likes=530, like_factors=4)
 """More than one block of rows, with little room."""
 
 
@@ -67,7 +67,10 @@ def log_of(seed: int, n: int) -> list[Any]:
         elif kind == 1:
             size = int(rng.integers(2, 60))
             hs = tuple(rng.choice(700, size, replace=False).tolist())
-            signals.append(engaged(features(rng, size), hs, int(rng.integers(size)), t, int(rng.choice([LIKE, VIEW]))))
+            one = engaged(features(rng, size), hs, int(rng.integers(size)), t, int(rng.choice([LIKE, VIEW])))
+            signals.append(msgspec.structs.replace(one, u=int(rng.integers(700))))
+        elif rng.random() < 0.2:
+            signals.append(Left(u=int(rng.integers(700)), t=t))
         else:
             signals.append(Engaged(u=1, h=2, t=t, a=LIKE, d=int(rng.choice([1, -1])), set=FEATURE_SET, x=features(rng, 1)))
     return signals
@@ -165,23 +168,35 @@ def test_what_is_liked_where_a_feature_is_high_is_expected_there() -> None:
     assert 0.0 < tally.logloss < 0.6
 
 
-def test_a_note_has_its_own_part_in_how_much_it_is_liked() -> None:
-    """Of two notes with the same features the one that all like is expected to be liked more; what is expected of the features stays."""
-    side = Side(Learner(DEFAULTS), check=False)
-    loved, hs = 11, (11, 12, 13)
+def test_notes_and_users_have_their_own_part_in_likes() -> None:
+    """With the same features: a note that all like is expected to be liked more, by whomever; and a user who likes one of two kinds of notes
+    likes what others of his taste do. What is expected of the features alone stays."""
+    side, loved, hs, rng = Side(Learner(DEFAULTS), check=False), 11, (11, 12, 13), np.random.default_rng(4)
     xs = np.zeros((3, WIDTH), "<f2").tobytes()
+
+    def took(u: int, at: int, likes: bool, t: int) -> None:
+        first = engaged(xs, hs, at, t, VIEW)
+        for signal in [first, Engaged(u=u, h=hs[at], t=t, a=LIKE, set=FEATURE_SET, x=xs[: 2 * WIDTH])][: 1 + likes]:
+            side.fold(msgspec.structs.replace(signal, u=u))
+
     for i in range(200):
-        side.fold(engaged(xs, hs, i % 2, START + i, VIEW))
-        if hs[i % 2] == loved:
-            side.fold(Engaged(u=1, h=loved, t=START + i, a=LIKE, set=FEATURE_SET, x=xs[: 2 * WIDTH]))
-    model = side.shared.model
-    x = np.zeros((3, WIDTH), np.float32)
-    of_each, of_features = (model.predict(x, hashes)[1][:, models.GIVEN.index("like")] for hashes in (np.array(hs, np.uint64), None))
+        took(1000 + i, i % 2, hs[i % 2] == loved, START + i)
+    model, x, like = side.shared.model, np.zeros((3, WIDTH), np.float32), models.GIVEN.index("like")
+    of_each, of_features = (model.predict(x, hashes)[1][:, like] for hashes in (np.array(hs, np.uint64), None))
     assert of_each[0] > of_features[0] + 0.1 > of_each[1] + 0.2
     assert of_each[2] == pytest.approx(of_features[0]) == pytest.approx(of_features[1])
+
+    for i in range(600):
+        u, at = int(rng.integers(1, 9)), int(rng.integers(2))
+        took(u, at, u % 2 == at, START + 1_000 + i)
+    even, odd = (model.predict(x[:2], np.array(hs[:2], np.uint64), u)[1][:, like] for u in (2, 3))
+    assert even[0] > odd[0] + 0.2
+    assert odd[1] > even[1] + 0.2
     side.stage.families["model"].dump(b"", side.shared)
-    side.stage.fold(side, side, Engaged(u=1, h=loved, t=START + 200, a=LIKE, set=FEATURE_SET, x=xs[: 2 * WIDTH]), ())
-    assert "block0" in side.stage.families["model"].dump(b"", side.shared)
+    side.stage.fold(side, side, Engaged(u=1, h=loved, t=START + 2_000, a=LIKE, set=FEATURE_SET, x=xs[: 2 * WIDTH]), ())
+    written = side.stage.families["model"].dump(b"", side.shared)
+    assert {"like0", "like_memory0"} <= set(written)
+    assert "block0" not in written
 
 
 @pytest.mark.parametrize(
@@ -219,7 +234,7 @@ def test_a_model_of_other_features_is_refused_with_a_clear_message(monkeypatch: 
         side.loaded("model", b"")
 
 
-@pytest.mark.parametrize("part", ["head", "actions", "dense", "block0", "memory0"])
+@pytest.mark.parametrize("part", ["head", "actions", "dense", "block0", "memory0", "like0", "like_memory0"])
 def test_a_part_that_is_cut_is_refused(part: str) -> None:
     """Never half a model: each part is known by its hash."""
     side = Side(Learner(SMALL), check=False)

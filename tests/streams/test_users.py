@@ -27,6 +27,7 @@ from config.records import (
     Extra,
     Facts,
     Forget,
+    Left,
     Link,
     NoteAct,
     NoteServed,
@@ -669,6 +670,7 @@ def test_erased_is_erased(desk: Desk) -> None:
     stored = {part: value for part, value in desk.store["u"].items() if value is not None}
     assert list(stored) == ["hot"]
     assert len(stored["hot"]) < 64
+    assert [left.u for left in desk.out.of(Left)] == [hash64("u")]
     told = len(desk.out.all)
     desk.say("like", "n3", t=4_999)
     desk.serve("n3", t=4_999)

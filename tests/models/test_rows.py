@@ -1,0 +1,112 @@
+"""Rows of what is learned by hash."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import models.liking
+import models.rows
+from models.liking import NOBODY, Liking
+from models.rows import BLOCK, Rows
+
+TOLD = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.floats(-1.0, 1.0, width=32)), max_size=60)
+
+
+def small() -> Liking:
+    """Room for 24 rows: some leave."""
+    return Liking(factors=2, rows=24)
+
+
+def all_of(rows: Rows, learning: bool = True) -> bytes:
+    count = range(rows.blocks)
+    return b"".join([*map(rows.block, count), *(map(rows.memory, count) if learning else ())])
+
+
+def tell(liking: Liking, told: list[tuple[int, int, float]]) -> Liking:
+    for one in told:
+        liking.learn(*one)
+    return liking
+
+
+def test_the_examples_hold() -> None:
+    """The docstrings' examples are true."""
+    assert doctest.testmod(models.rows, optionflags=doctest.ELLIPSIS).failed == 0
+    assert doctest.testmod(models.liking).failed == 0
+
+
+@settings(max_examples=60)
+@given(TOLD, st.integers(0, 60))
+def test_rows_that_were_stored_anywhere_go_on_byte_for_byte(told: list[tuple[int, int, float]], cut: int) -> None:
+    """A fold that was stored and read back equals one that was not, within bounds, with rows leaving."""
+    straight, resumed, again = tell(small(), told), tell(small(), told[:cut]), small()
+    again.rows.take(len(resumed.rows), resumed.rows.steps, all_of(resumed.rows), learning=True)
+    tell(again, told[cut:])
+    assert all_of(again.rows) == all_of(straight.rows)
+    assert again.rows.steps == straight.rows.steps
+    assert len(straight.rows) <= straight.rows.most
+
+
+@settings(max_examples=60)
+@given(TOLD, st.integers(0, 50))
+def test_what_serving_reads_says_what_the_learner_would(told: list[tuple[int, int, float]], user: int) -> None:
+    """Blocks alone, looked up by order instead of by name, tell the same; asking changes nothing."""
+    learned, served, asked = tell(small(), told), small(), np.arange(50, dtype=np.uint64)
+    before = all_of(learned.rows)
+    served.rows.take(len(learned.rows), learned.rows.steps, all_of(learned.rows, learning=False), learning=False)
+    assert served.beyond(user, asked).tobytes() == learned.beyond(user, asked).tobytes()
+    assert all_of(learned.rows) == before
+
+
+def test_a_block_that_says_it_did_not_change_did_not() -> None:
+    """Whatever leaves or comes between two looks."""
+    rng, liking, before, steps = np.random.default_rng(1), Liking(factors=2, rows=2_000), [], -1
+    for _ in range(40):
+        for _ in range(int(rng.integers(1, 60))):
+            liking.learn(int(rng.integers(1, 900)), int(rng.integers(1, 1_200)), 0.3)
+        rows = liking.rows
+        now = [rows.block(i) + rows.memory(i) for i in range(rows.blocks)]
+        changed = set(rows.changed(steps))
+        assert all(i in changed or now[i] == before[i] for i in range(len(now)))
+        before, steps = now, rows.steps
+    assert len(before) == -(-len(liking.rows) // BLOCK) > 2
+
+
+def test_a_user_of_whom_nothing_may_be_used_is_nobody() -> None:
+    """His row is there, and is not looked at."""
+    liking = tell(small(), [(5, 7, -0.5)] * 20)
+    notes = np.array([7, 8], np.uint64)
+    assert liking.beyond(5, notes)[1] > 0.0 == liking.beyond(NOBODY, notes)[1]
+    assert liking.beyond(NOBODY, notes).tolist() == liking.beyond(6, notes).tolist()
+
+
+def test_who_is_forgotten_is_as_if_never_met() -> None:
+    """His row leaves, and all blocks say that they changed."""
+    liking = tell(small(), [(5, 7, -0.5), (6, 8, 0.5)] * 9)
+    before, steps = liking.beyond(6, np.array([7, 8], np.uint64)), liking.rows.steps
+    liking.forget(5)
+    liking.forget(9)
+    notes = np.array([7, 8], np.uint64)
+    assert liking.beyond(5, notes).tolist() == liking.beyond(NOBODY, notes).tolist()
+    assert liking.beyond(6, notes).tolist() == before.tolist()
+    assert liking.rows.changed(steps) == [0]
+    assert len(liking.rows) == 3
+
+
+def test_a_user_and_a_note_of_one_name_are_two() -> None:
+    """Both are known by the hash of their name."""
+    liking = tell(small(), [(7, 8, -0.5)] * 20)
+    assert liking.beyond(NOBODY, np.array([7], np.uint64)).tolist() == [0.0]
+
+
+def test_rows_that_are_cut_are_refused() -> None:
+    """And what was there stays."""
+    liking = tell(small(), [(5, 7, -0.5)])
+    before = all_of(liking.rows)
+    with pytest.raises(ValueError, match="rows"):
+        liking.rows.take(2, 1, before[:-1], learning=True)
+    assert all_of(liking.rows) == before
