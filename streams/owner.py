@@ -24,6 +24,7 @@ from store.base import Store, StoreError
 from store.lag import Trail
 from store.layout import checkpoint_from
 from streams import fold
+from streams.packing import PACKED
 from streams.stage import Record
 from streams.transport import Frame, LogBounds
 
@@ -34,6 +35,8 @@ QUEUE = 4
 AHEAD = 64
 """Offsets beyond what came up to which records are kept that this worker wrote: the fetch is about to bring what lies further on."""
 SEEK_AGAIN_S = 0.1
+GONE_S = 5.0
+"""How long records of an internal log must be missing before they are taken to be gone: nobody compacts it, nobody writes to it in transactions."""
 STILL_S = 10.0
 """An owner to whom nothing comes for so long, though its log goes on, seeks again."""
 
@@ -109,6 +112,9 @@ class Owner:
         """where the store stands, and is handed what follows"""
         self.unanswered = 0
         """times the store did not do what it was asked"""
+        self.gapless = full_topic.rpartition(".")[2] in PACKED
+        self.missing: tuple[int, float] | None = None
+        """offset from which records are missing, and since when, monotonic"""
         self.read_end = 0
         """of what came since the last seek"""
         self.ahead: dict[int, Record] = {}
@@ -366,16 +372,34 @@ class Owner:
 
     def feed(self, frame: Frame) -> bool:
         """Hand the fold what is new to it; False at a hole."""
-        if frame.epoch != self.epoch or frame.end <= self.fed:
-            return True
-        if frame.start is None or frame.start > self.fed:
-            return False
         fed = self.fed
+        if frame.epoch != self.epoch or frame.end <= fed:
+            return True
+        if frame.start is None or frame.start > fed:
+            return False
+        records = frame.records if frame.start == fed else [r for r in frame.records if r.offset >= fed]
+        if self.gapless and len(records) != frame.end - fed and not self.gone(frame, records):
+            return False
         self.came_to(frame.end)
-        self.part.feed(frame.records if frame.start == fed else [r for r in frame.records if r.offset >= fed])
+        self.part.feed(records)
         self.fed = frame.end
         metrics.FRAME_RECORDS.observe(len(frame.records))
         return True
+
+    def gone(self, frame: Frame, records: list[Record]) -> bool:
+        """Whether offsets that a frame of an internal log leaves out are to be believed not to exist: they were out for `GONE_S`."""
+        now = time.monotonic()
+        first = self.missing is None or self.missing[0] != self.fed
+        if self.missing is None or first:
+            self.missing = (self.fed, now)
+        gone = now - self.missing[1] >= GONE_S
+        if first or gone:
+            words = "records gone" if gone else "records missing"
+            there = [record.offset for record in records[:10]]
+            log.warning(
+                words, topic=self.full_topic, partition=self.part.partition, at=self.fed, start=frame.start, end=frame.end, there=there
+            )
+        return gone
 
     async def take(self, frame: Frame) -> None:
         """Apply a frame, and with it all that came since: one piece costs less than two."""
