@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import time
+import urllib.parse
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import httpx
 import pytest
 import redis
 
@@ -37,6 +42,7 @@ from tools.parts import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+PROMETHEUS = ROOT / "deploy" / "prometheus"
 JARS = Path(os.environ.get("KAFKA_JARS") or ROOT / ".cache" / "kafka" / "lib")
 
 
@@ -299,7 +305,43 @@ def kafka_and_store(folder: Path) -> Iterator[tuple[Kafka, EmbeddedStore]]:
         yield kafka, store
 
 
+class Prometheus(Part):
+    """Debian's, on our own files but for the addresses."""
+
+    name = "prometheus"
+    patience_s = 30.0
+
+    def __init__(self, folder: str | Path, api: str, workers: Sequence[str]) -> None:
+        super().__init__(folder)
+        self.api, self.workers = api, list(workers)
+
+    def command(self) -> Sequence[str]:
+        text = (PROMETHEUS / "scrape.yml").read_text()
+        text = re.sub(r"dns_sd_configs:.*", f"static_configs:\n      - targets: {json.dumps(self.workers)}\n", text, flags=re.DOTALL)
+        text = text.replace('"api:8780"', f'"{self.api}"').replace("scrape_interval: 5s", "scrape_interval: 1s")
+        text = text.replace("alerts.yml", str(PROMETHEUS / "alerts.yml"))
+        (self.folder / "prometheus.yml").write_text(text)
+        return [
+            program("prometheus", "prometheus"), f"--config.file={self.folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.folder / 'data'}", f"--web.listen-address={self.address}", "--log.level=warn",
+        ]  # fmt: skip
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"http://{self.address}/-/ready", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def ask(self, expr: str) -> list[Any]:
+        """What an expression says now: samples that are numbers."""
+        url = f"http://{self.address}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found: list[Any] = json.loads(answer.read())["data"]["result"]
+            return [one for one in found if one["value"][1] != "NaN"]
+
+
 __all__ = [
+    "PROMETHEUS",
     "Broker",
     "ClusterNode",
     "EmbeddedBroker",
@@ -310,6 +352,7 @@ __all__ = [
     "PartError",
     "PartMissing",
     "PortTaken",
+    "Prometheus",
     "Redis",
     "RedisCluster",
     "broker_program",

@@ -2,8 +2,9 @@
 
     Apache Kafka, Redis with an append-only file, two workers, an API ─► a fault ─► its alert on /ops ─► what docs/operations.md says ─► gone
 
-It takes about ten minutes, since alerts wait before they speak, and is no part of `make test`. One line a section: what was done, after how
-many seconds the alert stood there, and how long after the remedy it was gone.
+A Prometheus with our own rules scrapes them, and the last four sections wait for it too. All take about forty minutes, since alerts wait before
+they speak (`python -m tests.runbook api_down conflicts` tries these two), and are no part of `make test`. One line a section: what was done,
+after how many seconds the alert stood there, and how long after the remedy it was gone.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import httpx
 import redis
 from kafka import KafkaProducer
 
-from tests.parts import Kafka, Redis
+from tests.parts import Kafka, Prometheus, Redis
 from tests.serving.system import event, note
 from tools.parts import LOOPBACK, free_port
 
@@ -43,6 +45,19 @@ main()
 """
 """A worker with a bug in it."""
 
+HANGING = """
+import sys, time
+from config import metrics
+from upwell import main
+metrics.REBALANCES.collect = lambda: time.sleep(60) or []
+sys.argv = ["upwell", "worker"]
+main()
+"""
+"""A worker that works, and whose metrics nobody can read."""
+
+CROWD = 100
+"""Notes of the section of the promise."""
+
 
 class Trial:
     """A system, and what is done to it."""
@@ -52,19 +67,21 @@ class Trial:
         self.kafka, self.store = Kafka(folder / "kafka"), Redis(folder / "redis", durable=True)
         self.port = free_port()
         self.environ = {
-            **os.environ, "UPWELL_KAFKA": self.kafka.address, "UPWELL_REDIS": self.store.url, "UPWELL_KAFKA__PARTITIONS": "2",
+            **os.environ, "UPWELL_KAFKA": self.kafka.address, "UPWELL_REDIS": self.store.url, "UPWELL_KAFKA__PARTITIONS": "8",
             "UPWELL_API__OPS_PAGE": "true", "UPWELL_OPS__MODEL_AGE_S": "20", "UPWELL_LEARNER__TRUSTED": "1",
         }  # fmt: skip
         self.http = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=15)
         self.log = (folder / "processes.log").open("ab")
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.ports = [free_port() for _ in range(2)]
+        self.prometheus = Prometheus(folder / "prometheus", f"{LOOPBACK}:{self.port}", [f"{LOOPBACK}:{port}" for port in self.ports])
         self.api: subprocess.Popen[bytes]
-        self.likes = 0
+        self.likes = self.people = 0
 
     # ------------------------------------------------------------------------------------------------------- processes
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, *words], env=self.environ, stdout=self.log, stderr=self.log)
+    def start(self, *words: str, **more: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, *words], env={**self.environ, **more}, stdout=self.log, stderr=self.log)
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command of ours to its end."""
@@ -76,15 +93,30 @@ class Trial:
         for worker in self.workers:
             worker.kill()
             worker.wait()
-        self.workers = [self.start(*(words or ("-m", "upwell", "worker"))) for _ in range(count)]
+        run = words or ("-m", "upwell", "worker")
+        self.workers = [self.start(*run, UPWELL_ENGINE__METRICS_PORT=str(port)) for port in self.ports[:count]]
+
+    def start_api(self) -> None:
+        self.api = self.start("-m", "upwell", "api", "--port", str(self.port))
+        self.until("ready", lambda: self.reached("/readyz").get("status") == "ready")
+
+    def kill_api(self) -> None:
+        self.api.kill()
+        self.api.wait()
+
+    def run_anew(self) -> None:
+        """Workers and API, with the settings as they are now."""
+        self.kill_api()
+        self.set_workers(2)
+        self.start_api()
 
     def __enter__(self) -> Trial:
         self.kafka.start()
         self.store.start()
         assert self.command("topics", "create").returncode == 0
         self.set_workers(2)
-        self.api = self.start("-m", "upwell", "api", "--port", str(self.port))
-        self.until("ready", lambda: self.reached("/readyz").get("status") == "ready")
+        self.start_api()
+        self.prometheus.start()
         self.http.post("/v1/notes", json=[note(f"n{i}", f"a{i}", ["t"]) for i in range(30)])
         self.like()
         self.until("two workers on /ops", lambda: [w["wrong"] for w in self.reached("/ops/data").get("workers", [])] == [None, None])
@@ -94,6 +126,7 @@ class Trial:
         for process in (*self.workers, self.api):
             process.kill()
             process.wait()
+        self.prometheus.stop()
         self.store.stop()
         self.kafka.stop()
 
@@ -153,8 +186,20 @@ class Trial:
     def gone(self, *names: str, patience_s: float = 180.0) -> float:
         return self.until(f"{names} gone", lambda: not self.alerts().keys() & set(names), patience_s)
 
-    def red(self, name: str) -> float:
-        return self.until(name, lambda: name in self.alerts())
+    def red(self, name: str, patience_s: float = 120.0) -> float:
+        return self.until(name, lambda: name in self.alerts(), patience_s)
+
+    def fires(self, name: str) -> bool:
+        return bool(self.prometheus.ask(f'ALERTS{{alertname="{name}", alertstate="firing"}}'))
+
+    def both(self, name: str, patience_s: float = 120.0) -> tuple[float, float]:
+        """Seconds until it is on `/ops`, and until Prometheus fires it."""
+        page = self.red(name, patience_s)
+        return page, page + self.until(f"{name} fires", lambda: self.fires(name), patience_s)
+
+    def silent(self, name: str, patience_s: float = 180.0) -> float:
+        """Seconds until neither tells it."""
+        return self.until(f"{name} gone", lambda: name not in self.alerts() and not self.fires(name), patience_s)
 
     # ---------------------------------------------------------------------------------------------------------- sections
 
@@ -293,15 +338,119 @@ class Trial:
             gone = self.gone("UpwellModelOld")
         self.told("UpwellModelOld (20 s here)", "likes, but none of what feeds showed", seen, "engage with what a feed showed", gone)
 
-    def run(self) -> None:
-        """Every section in turn."""
+    def worker_metrics(self) -> None:
+        self.set_workers(1, "-c", HANGING)
+        page, pager = self.both("UpwellWorkerMetrics")
+        self.like()
+        self.until("it works all the same", self.counted)
+        assert "UpwellNoWorker" not in self.alerts()
+        self.set_workers(2)
+        self.told_both(
+            "UpwellWorkerMetrics", "a worker whose metrics page hangs", page, pager, "restart it", self.silent("UpwellWorkerMetrics")
+        )
+
+    def api_down(self) -> None:
+        self.kill_api()
+        pager = self.until("UpwellApiDown", lambda: self.fires("UpwellApiDown"))
+        self.start_api()
+        gone = self.until("UpwellApiDown gone", lambda: not self.fires("UpwellApiDown"))
+        self.told_both("UpwellApiDown", "the only API killed", None, pager, "restart it", gone)
+
+    def conflicts(self) -> None:
+        """Workers that stand still for longer than their session, as on a host that gives them no time."""
+
+        def total() -> int:
+            faults: list[dict[str, Any]] = self.reached("/ops/data").get("faults", [])
+            return sum(row["total"] for row in faults if row["fault"] == "checkpoint conflicts")
+
+        def stall(turn: int) -> None:
+            worker = self.workers[turn % 2]
+            worker.send_signal(signal.SIGSTOP)
+            time.sleep(9)
+            worker.send_signal(signal.SIGCONT)
+            time.sleep(9)
+
+        def somebody() -> None:
+            self.people += 10
+            some = range(self.people, self.people + 10)
+            self.http.post("/v1/events", json=[event("impression", f"c{i}", f"n{i % 30}") for i in some])
+
+        began, turns = time.monotonic(), 0
+        with self.busy(somebody):
+            while not (stood := "UpwellConflicts" in self.alerts()) or not self.fires("UpwellConflicts"):
+                if not stood:
+                    page = time.monotonic() - began
+                assert turns < 60, f"{total()} conflicts in {turns} stalls"
+                stall(turns)
+                turns += 1
+            pager = time.monotonic() - began
+            refused = total()
+            self.environ["UPWELL_KAFKA__SESSION_TIMEOUT_S"], self.environ["UPWELL_KAFKA__HEARTBEAT_S"] = "30", "3"
+            self.set_workers(2)
+            remedied = time.monotonic()
+            self.until(
+                "every partition has a worker",
+                lambda: self.reached("/ops/data").get("lag", []) != [] and not self.alerts().get("UpwellNoWorker"),
+            )
+            time.sleep(30)
+            before = total()
+            for turn in range(turns):
+                stall(turn)
+            after = total()
+        self.like()
+        self.until("counted", self.counted)
+        self.silent("UpwellConflicts", 700)
+        print(
+            f"{refused} conflicts in {turns} stalls of 9 s; {after - before} in as many with a session of 30 s", file=sys.stderr, flush=True
+        )
+        self.told_both(
+            "UpwellConflicts", f"workers stopped for 9 s in turn, {turns} times", page, pager, f"`kafka.session_timeout_s` 30: {after - before} in as many",
+            time.monotonic() - remedied,
+        )  # fmt: skip
+
+    def promise(self) -> None:
+        """Fewer feeds than the promise takes: here the base is due after three minutes."""
+        self.environ["UPWELL_POOL__DELIVER_HOURS"] = "0.05"
+        self.run_anew()
+        self.http.post("/v1/notes", json=[note(f"p{i}", f"b{i}", ["p"]) for i in range(CROWD)]).raise_for_status()
+
+        def somebody() -> None:
+            self.people += 1
+            user = f"p{self.people}"
+            feed = self.http.get(f"/v1/feed/{user}?n=10").json()
+            shown = [
+                event("impression", user, item["note_id"], request_id=feed["request_id"], position=item["position"])
+                for item in feed["items"]
+            ]
+            if shown:
+                self.http.post("/v1/events", json=shown)
+
+        with self.busy(somebody, lambda: time.sleep(2)):
+            page, pager = self.both("UpwellPromise", 1_200)
+        told = [json.loads(line) for line in self.command("pools", "--json", "--api", str(self.http.base_url)).stdout.splitlines()]
+        with self.busy(somebody):
+            gone = self.silent("UpwellPromise", 1_200)
+        print(f"pools told: {told}", file=sys.stderr, flush=True)
+        self.told_both(
+            "UpwellPromise (the base is due after 3 minutes here)", f"{CROWD + 30} notes, and a feed of 10 every two seconds", page, pager,
+            "more feeds: ten a second", gone,
+        )  # fmt: skip
+
+    def told_both(self, name: str, did: str, page: float | None, pager: float, remedy: str, gone: float) -> None:
+        seen = f"Prometheus: {pager:.0f} s" if page is None else f"{page:.0f} s (Prometheus: {pager:.0f} s)"
+        print(f"| {name} | {did} | {seen} | {remedy} | {gone:.0f} s |", flush=True)
+
+    def run(self, names: Sequence[str]) -> None:
+        """Those sections, or all, in turn."""
         print("| alert | what was done | on /ops after | the way out | gone after |\n|---|---|---|---|---|", flush=True)
         for section in (
             self.no_worker, self.dead_letters, self.fold_error, self.store_errors, self.lost_state, self.broker_away, self.slow_feed, self.model_old,
+            self.worker_metrics, self.api_down, self.promise, self.conflicts,
         ):  # fmt: skip
-            section()
+            if not names or section.__name__ in names:
+                section()
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="upwell-runbook-") as place, Trial(Path(place)) as trial:
-        trial.run()
+        trial.run(sys.argv[1:])

@@ -10,10 +10,8 @@ import sys
 import time
 import tomllib
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -25,9 +23,7 @@ from config import settings as config
 from deploy import generate
 from tests import parts
 from tests.chaos import Process
-from tests.parts import LOOPBACK, ROOT, Part, free_port, program
-
-PROMETHEUS = ROOT / "deploy" / "prometheus"
+from tests.parts import LOOPBACK, PROMETHEUS, ROOT, Prometheus, free_port, program
 
 
 def promtool() -> str:
@@ -121,40 +117,6 @@ def test_every_name_in_the_dashboard_is_a_metric_of_ours() -> None:
     assert known - used <= unseen
 
 
-class Prometheus(Part):
-    """Debian's, on our own files but for the addresses."""
-
-    name = "prometheus"
-    patience_s = 30.0
-
-    def __init__(self, folder: Path, api: str, worker: str) -> None:
-        super().__init__(folder)
-        self.api, self.worker = api, worker
-
-    def command(self) -> Sequence[str]:
-        text = (PROMETHEUS / "scrape.yml").read_text()
-        text = re.sub(r"dns_sd_configs:.*", f'static_configs:\n      - targets: ["{self.worker}"]\n', text, flags=re.DOTALL)
-        text = text.replace('"api:8780"', f'"{self.api}"').replace("scrape_interval: 5s", "scrape_interval: 1s")
-        text = text.replace("alerts.yml", str(PROMETHEUS / "alerts.yml"))
-        (self.folder / "prometheus.yml").write_text(text)
-        return [
-            program("prometheus", "prometheus"), f"--config.file={self.folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={self.folder / 'data'}", f"--web.listen-address={self.address}", "--log.level=warn",
-        ]  # fmt: skip
-
-    def ready(self) -> bool:
-        try:
-            return httpx.get(f"http://{self.address}/-/ready", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def ask(self, expr: str) -> list[Any]:
-        url = f"http://{self.address}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            found: list[Any] = json.loads(answer.read())["data"]["result"]
-            return [one for one in found if one["value"][1] != "NaN"]
-
-
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[tuple[Prometheus, httpx.Client]]:
     """Broker, store, worker, API, and a Prometheus that scrapes them."""
@@ -171,7 +133,7 @@ def system(tmp_path: Path) -> Iterator[tuple[Prometheus, httpx.Client]]:
         with (
             Process("worker", tmp_path / "worker", ["worker"], variables),
             Process("api", tmp_path / "api", ["api", "--port", str(ports[0])], variables, ports[0]) as api,
-            Prometheus(tmp_path / "prometheus", api.address, f"{LOOPBACK}:{ports[1]}") as prometheus,
+            Prometheus(tmp_path / "prometheus", api.address, [f"{LOOPBACK}:{ports[1]}"]) as prometheus,
             httpx.Client(base_url=f"http://{api.address}", timeout=10) as http,
         ):
             yield prometheus, http
