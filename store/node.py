@@ -1,7 +1,7 @@
 """One Redis server: a few connections, and pipelined commands on them without any retry.
 
-redis-py brings the connection (handshake, TLS, hiredis parser). Its clients are not used: they repeat a command whose answer was
-lost, which would hide a write, and their pipelines cost 9 µs a command.
+redis-py brings the connection (address, TLS, login), and `link.py` has it from then on. Its clients are not used: they repeat a command whose
+answer was lost, which would hide a write, and their pipelines cost 9 µs a command.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from redis.exceptions import RedisError
 
 from config.settings import Redis, SettingsError
 from store.base import StoreError
+from store.link import Link
 
 CONNECTIONS = 64
 """Of one process to one server at most; the next caller waits for one."""
 
-Command = tuple[Any, ...]
-"""Of bytes, str and int, as RESP takes them; the first is the command's name."""
+Command = tuple[Any, ...] | bytes
+"""Of bytes, str and int, as RESP takes them, the first being the command's name; or packed already."""
 
 
 class Node:
@@ -38,7 +39,7 @@ class Node:
 
     def __init__(self, kind: type[Connection], options: dict[str, Any], timeout_s: float) -> None:
         self._kind, self._options, self._timeout_s = kind, options, timeout_s
-        self._idle: list[Connection] = []
+        self._idle: list[Link] = []
         self._permits = asyncio.Semaphore(CONNECTIONS)
         self.address = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
@@ -48,49 +49,50 @@ class Node:
         Raises `StoreError` when an answer is missing: what was sent may have been executed.
         """
         pack = hiredis.pack_command
-        payload = b"".join([pack(command) for command in commands]) if len(commands) > 1 else pack(commands[0])
+        payload = b"".join([command if isinstance(command, bytes) else pack(command) for command in commands])
         async with self._permits:
-            connection: Connection | None = None
+            link: Link | None = None
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    connection = await self._connection()
-                    await connection.send_packed_command(payload, check_health=False)
-                    answers = [await answer(connection) for _ in commands]
+                link = await self._at_hand()
+                seconds = self._timeout_s
+                if link is None:
+                    async with asyncio.timeout(seconds) as limit:
+                        link = await self._connected()
+                    seconds = max(0.0, (limit.when() or 0.0) - asyncio.get_running_loop().time())
+                answers = await link.ask(payload, len(commands), seconds)
             except TimeoutError:
                 raise StoreError(f"{self.address}: no answer within {self._timeout_s:g} s") from None
             except (RedisError, OSError) as error:
                 await self.forget()  # its other connections most likely died with it
                 raise StoreError(f"{self.address}: {str(error).rstrip('.')}") from error
             else:
-                self._idle.append(connection)
-                connection = None
+                self._idle.append(link)
+                link = None
                 return answers
             finally:
-                if connection is not None:  # half read: never used again
-                    await connection.disconnect(nowait=True)
+                if link is not None:  # half read: never used again
+                    await link.close()
 
-    async def _connection(self) -> Connection:
-        """An idle connection that the server has not closed, or a new one."""
+    async def _at_hand(self) -> Link | None:
+        """An idle connection that the server has not closed."""
         while self._idle:
-            connection = self._idle.pop()
-            if connection.is_connected and not await connection.can_read():
-                return connection
-            await connection.disconnect(nowait=True)
+            link = self._idle.pop()
+            if link.usable:
+                return link
+            await link.close()
+        return None
+
+    async def _connected(self) -> Link:
+        """A new one."""
         connection = self._kind(**self._options)
         await connection.connect()  # type: ignore[no-untyped-call]
-        return connection
+        return Link(connection)
 
     async def forget(self) -> None:
         """Closes the idle connections."""
         idle, self._idle = self._idle, []
-        for connection in idle:
-            await connection.disconnect(nowait=True)
-
-
-async def answer(connection: Connection) -> Any:
-    """The next answer; an error answer is returned. Straight from the parser: what the connection puts around it (a timeout, closing on an
-    error) `run` has once for all answers, and a feed reads forty."""
-    return await connection._parser.read_response(disable_decoding=True)  # type: ignore[attr-defined]
+        for link in idle:
+            await link.close()
 
 
 def nodes_from(settings: Redis) -> list[Node]:

@@ -18,6 +18,7 @@ from config.keys import Slot
 from config.settings import Redis
 from store.base import Range, StoreError, checked_growth
 from store.cluster import Topology
+from store.link import mget
 from store.node import Command, Node, nodes_from
 
 
@@ -81,7 +82,7 @@ PUT = Script(
 
 
 class RedisStore:
-    """`Store` over redis-py's asyncio connections with hiredis.
+    """`Store` over connections of redis-py's with hiredis.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ class RedisStore:
         if not keys and not ranges:
             return []
         if self._cluster is None:
-            commands: list[Command] = [("MGET", *keys)] if keys else []
+            commands: list[Command] = [mget(keys)] if keys else []
             commands += [("GETRANGE", *one) for one in ranges]
             answers = await run(self._node, commands)
             values: list[bytes | None] = answers[0] if keys else []
@@ -125,7 +126,7 @@ class RedisStore:
         plans: dict[Node, tuple[list[Command], list[list[int] | int]]] = {}
         for places in by_slot.values():
             commands, targets = plans.setdefault(cluster.owner(keys[places[0]]), ([], []))
-            commands.append(("MGET", *[keys[place] for place in places]))
+            commands.append(mget([keys[place] for place in places]))
             targets.append(places)
         for place, one in enumerate(ranges, len(keys)):
             commands, targets = plans.setdefault(cluster.owner(one[0]), ([], []))

@@ -55,6 +55,34 @@ def test_a_closed_idle_connection_costs_no_error(run: Run) -> None:
         run(store.close())
 
 
+def test_answers_in_pieces_are_put_together(run: Run) -> None:
+    """Answers larger than what a socket holds come in many pieces, small ones many in a piece: each stands in its place."""
+    with server() as part:
+        store = RedisStore(redis_settings(part.port))
+
+        async def read() -> None:
+            large = {b"large%d" % i: bytes([i]) * 1_500_000 for i in range(3)}
+            for key, value in large.items():
+                await store.put(key, value)
+            ranges = [(b"large1", i, i + 9) for i in range(300)]
+            values = await store.read([*large, b"none"], [*ranges, (b"none", 0, 9)])
+            assert values == [*large.values(), None, *[bytes([1]) * 10] * 300, None]
+
+        run(read())
+        run(store.close())
+
+
+def test_keys_are_read_whatever_their_lengths(run: Run, emptied_valkey: int) -> None:
+    """Keys of one length are packed together, others one by one: the server sees the same."""
+    store = RedisStore(redis_settings(emptied_valkey))
+    keys = [b"a", b"bb", b"c c", b"d\r\nd"]
+    for key in keys:
+        run(store.put(key, key.upper()))
+    assert run(store.read(keys)) == [key.upper() for key in keys]
+    assert run(store.read([b"a", b"x", b"a"])) == [b"A", None, b"A"]
+    run(store.close())
+
+
 def test_a_stalled_server_is_a_store_error_within_the_timeout_and_the_commit_may_have_happened(run: Run) -> None:
     """The answer was lost, not the write: the caller learns from the checkpoint which it was."""
     with server() as part:
