@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from math import sqrt
 
 import numpy as np
@@ -13,6 +12,8 @@ Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 TINY = 1e-9
+GONE = -np.inf
+"""What a row is worth that has its place."""
 
 
 class Diversity:
@@ -55,43 +56,58 @@ class Diversity:
         Shapes: scores [m], vectors [m, d] (of unit length or 0), authors [m] (0: unknown, equal to none), tags [m, t] (0: none).
         `before` is the author of the place above the first one. Of equals the earlier row comes first.
         """
-        n = min(n, len(scores))
-        deviation = float(scores.std()) if len(scores) else 0.0
-        value = (scores - scores.mean()) / deviation if deviation > 0.0 else np.zeros(len(scores))
+        m, n = len(scores), min(n, len(scores))
+        if not n:
+            return np.empty(0, np.intp)
+        # The many small steps of this loop are a tenth of a feed: they write where they read, and methods are called that need no wrapper.
+        value = scores - np.add.reduce(scores) / scores.dtype.type(m)
+        deviation = float(np.sqrt(np.add.reduce(value * value) / scores.dtype.type(m)))
+        value = value / deviation if deviation > 0.0 else np.zeros(m)
         limit = max(1, int(self.tag_share * n))
-        used: Counter[int] = Counter()
+        used: dict[int, int] = {}
         """places by tag"""
-        full = np.zeros(len(scores), np.bool_)
+        full = np.zeros(m, np.bool_)
         """rows with a tag that has its share"""
-        free = np.ones(len(scores), np.bool_)
         doubles = vectors.astype(np.float64)
         common = doubles @ doubles.T
         new = common.diagonal().copy()
         """by row, the square of what is new in it against what stands in the window"""
-        told = np.zeros((self.window, len(scores)))
+        told = np.zeros((self.window, m))
         """by place of the window and row, how much of the row lies along what that place brought: those directions are at right angles"""
-        known = np.zeros_like(told)
+        known = np.zeros((self.window, m))
         """their squares"""
+        told_by, known_by = list(told), list(known)
         by, tags_of = authors.tolist(), tags.tolist()
         chosen: list[int] = []
+        worth = value.astype(np.float64)
         for place in range(n):
-            worth = value + self.spread * np.sqrt(new) if place else value
+            if place:
+                np.sqrt(new, out=worth)
+                worth *= self.spread
+                worth += value
             row = int(worth.argmax())
-            if not free[row] or full[row] or (before and by[row] == before):
-                row = allowed(worth, free, full, authors, before)
+            if full[row] or (before and by[row] == before):
+                row = allowed(worth, value != GONE, full, authors, before)
             chosen.append(row)
-            free[row], value[row], before = False, -np.inf, by[row]
-            for tag in set(tags_of[row]) - {0}:
-                used[tag] += 1
-                if used[tag] == limit:
+            value[row], before = GONE, by[row]
+            for tag in set(tags_of[row]):
+                used[tag] = used.get(tag, 0) + 1
+                if used[tag] == limit and tag:
                     full |= (tags == tag).any(1)
-            along = common[row] - told[:, row] @ told
+            if place == n - 1:
+                break
             length = float(new[row])
+            along = told[:, row] @ told
+            np.subtract(common[row], along, out=along)
             at = place % self.window
-            new += known[at]
-            told[at] = along / sqrt(length) if length > TINY else 0.0
-            np.multiply(told[at], told[at], out=known[at])
-            new -= known[at]
+            if place >= self.window:
+                new += known_by[at]
+            if length > TINY:
+                np.divide(along, sqrt(length), out=told_by[at])
+            else:
+                told_by[at].fill(0.0)
+            np.multiply(told_by[at], told_by[at], out=known_by[at])
+            new -= known_by[at]
             np.maximum(new, 0.0, out=new)
         return np.array(chosen, np.intp)
 

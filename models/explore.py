@@ -53,7 +53,8 @@ class Explore:
             chance = self.chances(mass[free])
             at = min(int(np.searchsorted(np.cumsum(chance), rng.random(), "right")), len(free) - 1)
             rows[place], propensities[place] = free[at], chance[at]
-            free = np.delete(free, at)
+            if place < n - 1:
+                free = np.delete(free, at)
         return rows, propensities
 
     def chances(self, mass: Doubles) -> Doubles:

@@ -186,10 +186,20 @@ class Actions:
         if self.stale:
             self._refresh()
         rates = np.empty((len(PREDICTED), len(x)), np.float32)
-        rates[:] = np.array(self.rates, np.float32)[:, None]
+        if len(self.linear) < len(PREDICTED):
+            rates[:] = np.array(self.rates, np.float32)[:, None]
         if self.linear:
-            odds = self.weights.T @ x.T + self.intercepts[:, None]
-            rates[self.linear] = 1.0 / (1.0 + np.exp(np.minimum(np.maximum(-odds, -BOUND), BOUND)))
+            odds = self.weights.T @ x.T
+            odds += self.intercepts[:, None]
+            np.negative(odds, out=odds)
+            np.maximum(odds, -BOUND, out=odds)
+            np.minimum(odds, BOUND, out=odds)
+            np.exp(odds, out=odds)
+            odds += np.float32(1.0)
+            if len(self.linear) < len(PREDICTED):
+                rates[self.linear] = np.float32(1.0) / odds
+            else:
+                np.divide(np.float32(1.0), odds, out=rates)
         for i, action in enumerate(PREDICTED):
             if action in self.models and i not in self.linear:
                 rates[i] = [self._proba(action, dict(zip(self.names, row, strict=True))) for row in x.astype(np.float64).tolist()]

@@ -204,7 +204,8 @@ class Model:
         rates = self.actions.predict(x).T  # a row an action: rows are dealt with in one go
         if hashes is not None and "like" in self.actions.models:
             like = rates[LIKE]
-            rates[LIKE] = np.clip(like / (like + (1.0 - like) * np.exp(-self.liking.beyond(user, hashes))), EDGE, 1.0 - EDGE)
+            like = like / (like + (1.0 - like) * np.exp(-self.liking.beyond(user, hashes)))
+            rates[LIKE] = np.minimum(np.maximum(like, np.float32(EDGE)), np.float32(1.0 - EDGE))
         given = rates[GIVEN_COLUMNS]
         rates[GIVEN_COLUMNS] = given * rates[CLICK]
         return rates.T, given.T

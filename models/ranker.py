@@ -10,6 +10,7 @@ his record, so that a shift of interest moves the ranking with the next request,
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from math import log1p
 from struct import Struct
 from typing import NamedTuple, Self
@@ -160,9 +161,9 @@ class Ranker:
 
     def bins(self, context: Context) -> tuple[list[int], int]:
         """Rows of the dense part that speak for a context, and the stage of its history."""
-        history = int(np.searchsorted(HISTORY, context.history, "right"))
-        at = 1 + history, 2 + len(HISTORY) + (0 if context.gap < 0 else 1 + int(np.searchsorted(GAPS, context.gap, "right")))
-        return [0, *at, 4 + len(HISTORY) + len(GAPS) + int(np.searchsorted(RANKS, context.rank, "right"))], STAGES[history]
+        history = bisect_right(HISTORY, context.history)
+        at = 1 + history, 2 + len(HISTORY) + (0 if context.gap < 0 else 1 + bisect_right(GAPS, context.gap))
+        return [0, *at, 4 + len(HISTORY) + len(GAPS) + bisect_right(RANKS, context.rank)], STAGES[history]
 
     def user(self, context: Context) -> Floats:
         """The user's side of the factors: shape [factors]."""
@@ -184,7 +185,7 @@ class Ranker:
         """Log-odds between the notes of a slate: shape [notes]; `x` has shape [notes, features]."""
         items, (bins, stage) = self.items, self.bins(context)
         rows = items.found(hashes)
-        own = items["bias"][rows] + items["stage"][rows, stage] + items["answers"][rows] @ self.user(context)
+        own = items["bias"].take(rows) + items["stage"][rows, stage] + items["answers"].take(rows, 0) @ self.user(context)
         scores: Floats = x @ self.weights[bins].sum(0) + np.where(rows >= 0, own, np.float32(0.0))
         return scores
 

@@ -52,9 +52,13 @@ class Ladder:
         self.ahead = np.maximum(1.0, np.floor(ahead * self.quota))
         """servings of a note that one process may hold before the state shows them, by tier"""
 
+    def tier(self, notes: npt.NDArray[np.void]) -> npt.NDArray[np.int8]:
+        """A place on the ladder, also for what stands beside it."""
+        return np.minimum(np.maximum(notes["tier"], 0), self.quota.size - 1)
+
     def wants(self, notes: npt.NDArray[np.void], own: npt.NDArray[np.int64], now: int) -> Wants:
         """`models.pool.need` of notes that run in a tier. `own`: servings of this process that the records do not show."""
-        tier = np.clip(notes["tier"], 0, self.quota.size - 1)
+        tier = self.tier(notes)
         left, organic = notes["quota"].astype(np.float64), notes["organic"].astype(np.float64)
         flying = notes["served"].astype(np.float64) + own
         hours = np.maximum(0.0, now - notes["tier_entered_at"]) / HOUR + 1.0
@@ -67,7 +71,7 @@ class Ladder:
 
     def open(self, notes: npt.NDArray[np.void], own: npt.NDArray[np.int64], given: npt.NDArray[np.int64], wants: Wants) -> Mask:
         """Notes that may be given a place of the pools' now. `given`: those of `own` in such places."""
-        tier = np.clip(notes["tier"], 0, self.quota.size - 1)
+        tier = self.tier(notes)
         left = notes["quota"].astype(np.int64) - notes["served"].astype(np.int64) - own
         may: Mask = (wants.want > 0.0) & (left > 0) & (given < self.ahead[tier])
         return may
@@ -84,17 +88,17 @@ class Ladder:
         score, pull
             logs: `models.pool.score`, and how hard it pulls that a note fits the user
         """
-        promised = due * np.exp(np.clip(pull - pull.max(), -30.0, 0.0))
+        promised = due * np.exp(np.minimum(np.maximum(pull - pull.max(), -30.0), 0.0))
         utility = score / max(temperature, 1e-3) + pull
-        best = np.exp(np.clip(utility - utility.max(), -30.0, 0.0))
+        best = np.exp(np.minimum(np.maximum(utility - utility.max(), -30.0), 0.0))
         drawn: list[tuple[int, float]] = []
         for luck in rng.random(min(count, score.size)).tolist():
             owed = promised.sum()
             chances = best * ((1.0 - self.base_share if owed > 0.0 else 1.0) / best.sum())
             if owed > 0.0:
                 chances += promised * (self.base_share / owed)
-            sums = np.cumsum(chances)
-            at = min(int(np.searchsorted(sums, luck * sums[-1], side="right")), score.size - 1)
+            sums = chances.cumsum()
+            at = min(int(sums.searchsorted(luck * sums[-1], side="right")), score.size - 1)
             while chances[at] <= 0.0:  # taken before: rounding led here
                 at -= 1
             drawn.append((at, float(min(1.0, chances[at] / sums[-1]))))
@@ -131,7 +135,8 @@ class Allotment:
         if not rows.size:
             return []
         score = running["score"].astype(np.float64)
-        pull = self.rules.pool_match * match(viewer, running, scored.own[rows], self.rules)
+        km = None if scored.km is None else scored.km[rows]
+        pull = self.rules.pool_match * match(viewer, running, scored.own[rows], self.rules, km)
         drawn = self.ladder.draw((wants.due / wants.base)[may], score, pull, count, self.rules.pool_temperature, rng)
         return [(int(rows[at]), propensity) for at, propensity in drawn]
 

@@ -18,9 +18,9 @@ class Keys:
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.users, self.notes, self.lists = (manifest.count(stage) for stage in ("users", "notes", "lists"))
-        self._notes = {kind: self._prefixes("notes", kind) for kind in ("note", "facts", "text", "state", "moves")}
+        self._notes = {kind: OfNotes(self._prefixes("notes", kind)) for kind in ("note", "facts", "text", "state", "moves")}
         self._heads = self._prefixes("lists", "head")
-        self._neighbours = self._prefixes("neighbours", "head")
+        self._neighbours = OfNotes(self._prefixes("neighbours", "head"))
         self._users: dict[str, list[bytes]] = {}
         self.clocks = [manifest.at("users", p).ledger for p in range(self.users)]
         """the runner's part of each users partition: its clock"""
@@ -44,28 +44,39 @@ class Keys:
         return keys
 
     def note(self, kind: str, digests: npt.ArrayLike) -> list[bytes]:
-        """One kind of value of many notes: hundreds of keys at once, so their digits are made by one call."""
-        return keyed(self._notes[kind], digests)
+        """One kind of value of many notes."""
+        return self._notes[kind](digests)
 
     def neighbours(self, digests: npt.ArrayLike) -> list[bytes]:
         """The heads of the neighbours of notes."""
-        return keyed(self._neighbours, digests)
+        return self._neighbours(digests)
 
     def head(self, name: str) -> bytes:
         """The head of a list."""
         return self._heads[hash64(name) % self.lists] + name.encode()
 
 
-def keyed(prefixes: Sequence[bytes], digests: npt.ArrayLike) -> list[bytes]:
-    """Keys of notes by hash, each under the prefix of the partition that owns it."""
-    hashes = np.asarray(digests, np.uint64)
-    digits = hexlify(hashes.astype(">u8").tobytes())
-    owners = hashes % np.uint64(len(prefixes))
-    length = len(prefixes[0])
-    if all(len(prefix) == length for prefix in prefixes):  # then keys are of one length, and rows of one array
-        keys = np.empty((hashes.size, length + 16), np.uint8)
-        keys[:, :length] = np.frombuffer(b"".join(prefixes), np.uint8).reshape(-1, length)[owners]
-        keys[:, length:] = np.frombuffer(digits, np.uint8).reshape(-1, 16)
-        made: list[bytes] = keys.reshape(-1).view(f"S{length + 16}").tolist()
+class OfNotes:
+    """Keys of notes by hash, each under the prefix of the partition that owns it: hundreds at once, so their digits are made by one call."""
+
+    def __init__(self, prefixes: Sequence[bytes]) -> None:
+        self.prefixes = prefixes
+        length = len(prefixes[0])
+        self.row: np.dtype[np.void] | None = None
+        """a key as a row of an array, when all are of one length"""
+        if all(len(prefix) == length for prefix in prefixes):
+            self.row, self.text = np.dtype([("prefix", f"V{length}"), ("digits", "V16")]), f"S{length + 16}"
+            self.rows = np.frombuffer(b"".join(prefixes), f"V{length}")
+
+    def __call__(self, digests: npt.ArrayLike) -> list[bytes]:
+        hashes = np.asarray(digests, np.uint64)
+        digits = hexlify(hashes.astype(">u8").tobytes())
+        owners = hashes % np.uint64(len(self.prefixes))
+        if self.row is None:
+            return [
+                self.prefixes[owner] + digits[at : at + 16] for owner, at in zip(owners.tolist(), range(0, len(digits), 16), strict=True)
+            ]
+        keys = np.empty(hashes.size, self.row)
+        keys["prefix"], keys["digits"] = self.rows[owners], np.frombuffer(digits, "V16")
+        made: list[bytes] = keys.view(self.text).tolist()
         return made
-    return [prefixes[owner] + digits[at : at + 16] for owner, at in zip(owners.tolist(), range(0, len(digits), 16), strict=True)]

@@ -18,15 +18,20 @@ from serving.scorers.prior import distance_km
 from serving.stages import Viewer
 
 
-def match(viewer: Viewer, notes: npt.NDArray[np.void], own: npt.NDArray[np.float32], rules: Feed) -> npt.NDArray[np.float64]:
-    """One number a note."""
-    return own.astype(np.float64) + near(viewer, notes, rules.nearby_km) + rules.pool_language * language(viewer, notes)
+def match(
+    viewer: Viewer, notes: npt.NDArray[np.void], own: npt.NDArray[np.float32], rules: Feed, km: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float64]:
+    """One number a note. `km`: how far they are, where that is known already."""
+    return own.astype(np.float64) + near(viewer, notes, rules.nearby_km, km) + rules.pool_language * language(viewer, notes)
 
 
-def near(viewer: Viewer, notes: npt.NDArray[np.void], km: float) -> npt.NDArray[np.float64]:
+def near(viewer: Viewer, notes: npt.NDArray[np.void], fade_km: float, km: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float64]:
     if viewer.lat is None:
         return np.zeros(notes.size)
-    return np.nan_to_num(np.exp(-distance_km(viewer.lat, viewer.lon, notes).astype(np.float64) / km), nan=0.0)
+    if km is None:
+        km = distance_km(viewer.lat, viewer.lon, notes)
+    known = np.exp(-km.astype(np.float64) / fade_km)
+    return np.where(np.isnan(known), 0.0, known)
 
 
 def language(viewer: Viewer, notes: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:

@@ -52,7 +52,10 @@ class Mix:
         before: int = 0,
     ) -> Mixed:
         """`order` is all rows best first; `taken` stand elsewhere on the page; `n` its length; `before` the author above its first place."""
-        free = np.array([row for row in order[: LOOK * n + BEYOND].tolist() if row not in taken], np.intp)
+        used = np.zeros(len(order), np.bool_)
+        used[list(taken)] = True
+        free = order[: LOOK * n + BEYOND]
+        free = free[~used[free]]
         head, beyond = free[: LOOK * n], free[n:]
         tags = notes["tags"][head]
         first = self.diversity.order(scored.score[head], vectors(tags), notes["author"][head], tags, n, before)
@@ -60,14 +63,14 @@ class Mix:
         places = chance_places(min(n, len(rows)), self.share, rng) if beyond.size else []
         chances: dict[int, float] = {}
         if places:
-            shown = set(rows)
-            among = np.array([row for row in beyond.tolist() if row not in shown], np.intp)
+            used[rows] = True
+            among = beyond[~used[beyond]]
             drawn, propensities = self.explore.draw(scored.score[among].astype(np.float64), len(places), rng)
             for place, row, propensity in zip(places, among[drawn].tolist(), propensities.tolist(), strict=False):
                 rows.insert(place, row)
                 chances[row] = propensity
-        used = set(rows)
-        return Mixed(rows + [row for row in head.tolist() if row not in used], chances)
+        used[rows] = True
+        return Mixed(rows + head[~used[head]].tolist(), chances)
 
 
 def chance_places(n: int, share: float, rng: np.random.Generator) -> list[int]:

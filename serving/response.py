@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,8 @@ def items(answer: Answer) -> list[dict[str, Any]]:
     published: list[int] = notes["published_at"].tolist()
     media: list[int] = notes["media"].tolist()
     scores: list[float] = scored.score[rows].tolist() if scored is not None else [0.0] * len(rows)
-    distances = distances_m(viewer.lat, viewer.lon, notes)
+    km = scored.km[rows] if scored is not None and scored.km is not None else distance_km(viewer.lat, viewer.lon, notes)
+    distances = [round(one * 1000.0) if isfinite(one) else None for one in km.tolist()]
     done = ledger_bits(answer, hashes)
     taste = viewer.taste
     tags: list[list[float]] = lookup(notes["tags"], taste.tags, taste.tag_weights).tolist()
@@ -122,12 +124,6 @@ def items(answer: Answer) -> list[dict[str, Any]]:
             item["explain"] = explained(answer, i)
         found.append(item)
     return found
-
-
-def distances_m(lat: float | None, lon: float | None, notes: np.ndarray[Any, np.dtype[np.void]]) -> list[int | None]:
-    if lat is None or lon is None:
-        return [None] * len(notes)
-    return [None if km != km else round(km * 1000.0) for km in distance_km(lat, lon, notes).tolist()]
 
 
 def ledger_bits(answer: Answer, hashes: list[int]) -> list[int]:

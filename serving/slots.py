@@ -103,10 +103,12 @@ def passed_over(
     order: npt.NDArray[Any], placed: Sequence[Placed], count: int, among: int, rng: np.random.Generator
 ) -> list[tuple[int, float]]:
     """A sample of the best `among` rows that were not placed, each with its weight: how many it stands for."""
-    shown = {p.row for p in placed}
-    rest = [row for row in order[:among].tolist() if row not in shown]
+    shown = np.zeros(len(order), np.bool_)
+    shown[[p.row for p in placed]] = True
+    rest = order[:among]
+    rest = rest[~shown[rest]]
     if len(rest) <= count:
-        return [(row, 1.0) for row in rest]
-    picked = np.argpartition(rng.random(len(rest)), count)[:count].tolist()
+        return [(row, 1.0) for row in rest.tolist()]
+    picked = np.sort(rng.random(len(rest)).argpartition(count)[:count])
     weight = len(rest) / count
-    return [(rest[i], weight) for i in sorted(picked)]
+    return [(row, weight) for row in rest[picked].tolist()]

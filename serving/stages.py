@@ -154,6 +154,8 @@ class Scored(NamedTuple):
     """[n, len(parts)], adding up to `score`; None when nobody asked for an explanation"""
     past: Past | None = None
     """the user's side of the features, for `Scorer.expects`; None when that needs nothing of it"""
+    km: Floats | None = None
+    """how far the notes are, infinite where a place is unknown; None when nobody looked"""
 
 
 class Source(Protocol):

@@ -80,12 +80,13 @@ class LearnedScorer:
         predictions, given = self.model.predict(x, hashes, query.user if viewer.personal else NOBODY)
         worth = np.log(np.maximum(self.click + given @ self.given + self.hide * predictions[:, HIDE], LEAST))
         own = x[:, OWN].sum(axis=1)
+        km = frame.km.astype(np.float32) if viewer.lat is not None else None
         if not query.explain:
             score = self.model.ranker.score(hashes, x, context) + worth
-            return Scored(score, own, predictions, x, context.encode(), None, frame.past)
+            return Scored(score, own, predictions, x, context.encode(), None, frame.past, km)
         by = self.model.ranker.explain(hashes, x, context)
         contributions: Any = np.concatenate([by.features, np.stack([by.bias, by.factors, worth], axis=1)], axis=1)
-        return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions, frame.past)
+        return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions, frame.past, km)
 
     def expects(
         self, query: Query, viewer: Viewer, candidates: Candidates, notes: npt.NDArray[np.void], scored: Scored, rows: Rows
