@@ -22,7 +22,8 @@ SPONSORED = SLOTS.index("sponsored")
 POOL = SLOTS.index("pool")
 RUNNING = POOL_STATES.index("running")
 LIKE, COLLECT = BIT["like"], BIT["collect"]
-COUNTED = tuple((action, ACTIONS.index(action)) for action in ("impression", "click", "view", "like", "collect", "comment", "share"))
+COUNTED = ("impression", "click", "view", "like", "collect", "comment", "share")
+_COUNTED = [ACTIONS.index(action) for action in COUNTED]
 
 
 @lru_cache(65_536)
@@ -72,7 +73,7 @@ def items(answer: Answer) -> list[dict[str, Any]]:
     hashes: list[int] = notes["hash"].tolist()
     sources: list[int] = page.candidates.sources[rows].tolist()
     tiers: list[int] = np.where(notes["pool"] == RUNNING, notes["tier"], -1).tolist()
-    counts: list[list[int]] = notes["counts"].tolist()
+    counts: list[list[int]] = notes["counts"][:, _COUNTED].tolist()
     published: list[int] = notes["published_at"].tolist()
     media: list[int] = notes["media"].tolist()
     scores: list[float] = scored.score[rows].tolist() if scored is not None else [0.0] * len(rows)
@@ -104,7 +105,7 @@ def items(answer: Answer) -> list[dict[str, Any]]:
             "liked": bool(bits & LIKE),
             "collected": bool(bits & COLLECT),
             "distance_m": distances[i],
-            "counts": {action: counts[i][a] for action, a in COUNTED},
+            "counts": dict(zip(COUNTED, counts[i], strict=True)),
             "reasons": reasons(
                 about,
                 placed.slot,
