@@ -27,7 +27,7 @@ class Liking:
     factors
         Length of q and p.
     rows
-        Notes and users together; when there are more, those leave that were longest in no example.
+        Notes and users together, at least 2; when there are more, those leave that were longest in no example.
     rate
         AdaGrad step size.
     shrink
@@ -48,6 +48,8 @@ class Liking:
     """
 
     def __init__(self, factors: int = 48, rows: int = 40_000, rate: float = 0.15, shrink: float = 0.03) -> None:
+        if rows < 2:
+            raise ValueError(f"likes = {rows}: wanted room for a note and a user")
         self.rows = Rows(rows, {"bias": (), "vector": (factors,)})
         self.rate, self.shrink = np.float32(rate), np.float32(shrink)
 

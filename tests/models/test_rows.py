@@ -97,6 +97,15 @@ def test_who_is_forgotten_is_as_if_never_met() -> None:
     assert len(liking.rows) == 3
 
 
+def test_two_rows_are_room_enough() -> None:
+    """Whoever comes takes the place of who was longest away; without room for both nothing begins."""
+    liking = Liking(factors=2, rows=2)
+    tell(liking, [(5, 7, -0.5), (6, 8, 0.5), (6, 9, 0.5)])
+    assert len(liking.rows) == 2
+    with pytest.raises(ValueError, match="likes = 1"):
+        Liking(rows=1)
+
+
 def test_a_user_and_a_note_of_one_name_are_two() -> None:
     """Both are known by the hash of their name."""
     liking = tell(small(), [(7, 8, -0.5)] * 20)
