@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
+from config.keys import hash64
 from models.ranker import Context
+from serving.stages import Query, Viewer
 from tests.serving.system import System, event
 
 
@@ -74,7 +76,7 @@ def test_an_explanation_changes_no_score(young: System) -> None:
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "another"])
-@pytest.mark.parametrize("kind", ["head", "dense", "block0"])
+@pytest.mark.parametrize("kind", ["head", "dense", "block0", "like0"])
 def test_a_model_that_is_not_whole_is_not_used(young: System, kind: str, harm: str) -> None:
     """Absent, truncated or of another version: `/readyz` says so, the prior ranks, and a whole one is taken again."""
     taught(young)
@@ -120,6 +122,23 @@ def test_without_personalisation_nothing_of_the_profile_is_logged(young: System)
     young.feed("r1", n=5)
     slates = [s.slate for r in young.logged() for s in r.signals if getattr(s, "slate", None)]
     assert Context.decode(slates[-1].context) == Context()
+
+
+def test_a_users_own_part_in_likes_is_used_only_with_personalisation(young: System) -> None:
+    """What the model knows of a user by his hash is his, too: without personalisation he is expected to like what anybody would."""
+    taught(young)
+    service = young.service
+    query, _ = service.query("r1", "feed", 20, None, "", "", None, None, [], False)
+    page = young.run(service.answer(query)).page
+    stranger = structs.replace(query, user_id="nobody", user=hash64("nobody"))
+
+    def expected(query: Query, viewer: Viewer) -> list[list[float]]:
+        told: list[list[float]] = page.scorer.score(query, viewer, page.candidates, page.notes).predictions.tolist()
+        return told
+
+    shut = structs.replace(page.viewer, personal=False)
+    assert expected(query, shut) == expected(stranger, shut)
+    assert expected(query, page.viewer) != expected(stranger, page.viewer)
 
 
 def test_how_long_ago_the_served_model_learned_is_told_and_red_when_too_long(young: System) -> None:
