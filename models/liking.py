@@ -52,6 +52,8 @@ class Liking:
             raise ValueError(f"likes = {rows}: wanted room for a note and a user")
         self.rows = Rows(rows, {"bias": (), "vector": (factors,)})
         self.rate, self.shrink = np.float32(rate), np.float32(shrink)
+        self.bias_rates = self.rate * np.array([1.0, 0.5], np.float32)
+        """of a note and a user: his examples come in a row, many of them before the first is served, so that he takes half steps"""
 
     def beyond(self, user: int, hashes: Hashes) -> Floats:
         """Log-odds for each note: shape [notes]. `user` is a hash, or NOBODY."""
@@ -73,7 +75,7 @@ class Liking:
         at = rows.known([h, who])
         pull = self.shrink * np.abs(e)
         bias, vector = rows["bias"][at], rows["vector"][at]
-        rows.step("bias", at, e + pull * bias, self.rate)
+        rows.step("bias", at, e + pull * bias, self.bias_rates)
         rows.step("vector", at, e * vector[::-1] + pull * vector, self.rate)
 
     def forget(self, user: int) -> None:

@@ -243,15 +243,13 @@ class Model:
                 raise Refused(f"part {name} of the model is {'missing' if value is None else 'not the one its head names'}")
             parts[name] = value
 
-        def rows(names: tuple[str, str], count: int) -> bytes:
-            return b"".join([parts[f"{name}{i}"] for name in names[: 1 + learning] for i in range(count)])
+        def rows(names: tuple[str, str], count: int) -> list[list[bytes]]:
+            """Blocks and, for learning, memories."""
+            return [[parts[f"{name}{i}"] for i in range(count)] for name in names[: 1 + learning]]
 
-        dense = parts["dense"]
         try:
-            if not learning:  # the dense part is stored with what learning needs, behind what scoring needs
-                dense = self.ranker.scoring(dense)
-            self.ranker.decode(dense + rows(ITEMS, len(head.blocks)))
-            self.liking.rows.take(*head.liking, rows(LIKES, len(head.likes)), learning)
+            self.ranker.take(parts["dense"], *rows(ITEMS, len(head.blocks)))
+            self.liking.rows.take(*head.liking, *rows(LIKES, len(head.likes)))
             self.actions.decode(parts["actions"])
         except ValueError as error:
             raise Refused(f"the model cannot be read: {error}") from None

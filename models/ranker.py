@@ -11,6 +11,7 @@ his record, so that a shift of interest moves the ranking with the next request,
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from math import log1p
 from struct import Struct
 from typing import NamedTuple, Self
@@ -18,7 +19,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from models.rows import SQUARES, Floats, Hashes, Rows, adagrad, fill, start
+from models.rows import BLOCK, SQUARES, Buffer, Floats, Hashes, Rows, adagrad, fill, start
 
 VERSION = 1
 
@@ -237,13 +238,6 @@ class Ranker:
         arrays = [self.weights, self.contexts, *(self.squares.values() if learning else ())]
         return b"".join([_HEADER.pack(VERSION, learning, *shape, len(self.items), self.steps), *(array.tobytes() for array in arrays)])
 
-    def scoring(self, dense: bytes) -> bytes:
-        """The dense part of another ranker of this shape without what only learning needs; raises `ValueError`."""
-        size = _HEADER.size + self.weights.nbytes + self.contexts.nbytes
-        if len(dense) < size:
-            raise ValueError("a ranker that is cut")
-        return dense[:1] + b"\0" + dense[2:size]
-
     def encode(self, learning: bool = True) -> bytes:
         """Everything, byte for byte: dense part, blocks, memories; without `learning`, what scoring needs, half of it."""
         items, count = self.items, range(self.items.blocks)
@@ -251,6 +245,34 @@ class Ranker:
 
     def decode(self, value: bytes) -> Self:
         """Take over what `encode` wrote; raises `ValueError`, and stays as it was, on another version, another shape or a cut value."""
+        learning, n, _ = self._header(value)
+        at = self._dense(learning)
+        sizes = [min(BLOCK, n - i) * self.items.width for i in range(0, n, BLOCK)]
+        if len(value) != at + (1 + learning) * sum(sizes):
+            raise ValueError("a ranker that is cut")
+        view, parts = memoryview(value), list[memoryview]()
+        for size in sizes * (1 + learning):
+            parts.append(view[at : at + size])
+            at += size
+        return self.take(value[: self._dense(learning)], parts[: len(sizes)], parts[len(sizes) :] if learning else None)
+
+    def take(self, dense: bytes, blocks: Sequence[Buffer], memories: Sequence[Buffer] | None = None) -> Self:
+        """The same from its parts; `dense` may hold what learning needs, whether that is wanted (`memories`) or not."""
+        learning, n, steps = self._header(dense)
+        if len(dense) != self._dense(learning) or (memories is not None and not learning):
+            raise ValueError("a ranker that is cut")
+        self.items.take(n, steps, blocks, memories)
+        at = _HEADER.size
+        for array in (self.weights, self.contexts, *(self.squares.values() if memories is not None else ())):
+            at = fill(array, dense, at)
+        return self
+
+    def _dense(self, learning: bool) -> int:
+        """Bytes of the dense part with its header."""
+        return _HEADER.size + (1 + learning) * (self.weights.nbytes + self.contexts.nbytes)
+
+    def _header(self, value: bytes) -> tuple[bool, int, int]:
+        """Whether what learning needs is there, rows of the item part, steps; raises `ValueError` on another version or shape."""
         if len(value) < _HEADER.size or value[0] != VERSION:
             raise ValueError("not a ranker in this version")
         _, learning, features, factors, rows, n, steps = _HEADER.unpack_from(value)
@@ -258,14 +280,7 @@ class Ranker:
             raise ValueError(
                 f"a ranker of {features} features and {factors} factors: wanted {self.weights.shape[1]}, {self.contexts.shape[1]}"
             )
-        at = _HEADER.size + (1 + learning) * rows * (features + factors) * 4
-        if len(value) != at + (1 + learning) * n * self.items.width:
-            raise ValueError("a ranker that is cut")
-        self.items.take(n, steps, memoryview(value)[at:], bool(learning))
-        at = _HEADER.size
-        for array in (self.weights, self.contexts, *(self.squares.values() if learning else ())):
-            at = fill(array, value, at)
-        return self
+        return bool(learning), n, steps
 
 
 def check(hashes: Hashes, x: Floats, took: int, features: int, sampled: Floats | None) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
+Buffer = bytes | memoryview
 
 BLOCK = 512
 """Rows that are stored together."""
@@ -55,38 +56,42 @@ class Rows:
         self.steps = 0
         self.moved = 0
         """the step at which rows last changed their places"""
+        self.used = 0
         self.places: dict[int, int] = {}
-        """hash -> row"""
+        """hash -> row; empty where rows are only read"""
         self.ascending: tuple[Hashes, npt.NDArray[np.intp]] | None = None
-        """the same as arrays, for rows that are only read; None as soon as they are learned"""
+        """the same as arrays, of rows that are only read"""
         self._allot(min(most, FIRST))
 
     def __len__(self) -> int:
-        return len(self.places)
+        return self.used
 
     def __getitem__(self, name: str) -> Floats:
         """A column: shape [rows there is room for, …]."""
         return self.values[name]
 
-    def _allot(self, size: int) -> None:
+    def _allot(self, size: int, learning: bool = True) -> None:
         self.hashes, self.touched = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
         self.values = {name: np.zeros((size, *shape), np.float32) for name, shape in self.columns.items()}
-        self.squares = {name: np.full((size, *shape), SQUARES, np.float32) for name, shape in self.columns.items()}
+        squares = self.columns if learning else {}
+        self.squares = {name: np.full((size, *shape), SQUARES, np.float32) for name, shape in squares.items()}
 
     # ------------------------------------------------------------------------------------------------------------ verbs
 
     def touch(self, hashes: Sequence[int]) -> list[int]:
         """A step begins that learns of these, so that none of them leaves in it; returns those that are new. They are distinct, and half of
-        `most` at most."""
+        `most` at most. Raises `ValueError` on rows that were taken over to be read."""
+        if self.ascending is not None:
+            raise ValueError("rows without memories cannot learn")
         self.steps += 1
-        self.ascending = None
         self.touched[[self.places[h] for h in hashes if h in self.places]] = self.steps
         new = [h for h in hashes if h not in self.places]
-        while len(self.places) + len(new) > len(self.hashes):
+        while self.used + len(new) > len(self.hashes):
             self._room()
-        for row, h in enumerate(new, len(self.places)):
+        for row, h in enumerate(new, self.used):
             self.places[h] = row
             self.hashes[row], self.touched[row] = h, self.steps
+        self.used += len(new)
         return new
 
     def drop(self, h: int) -> None:
@@ -98,6 +103,8 @@ class Rows:
 
     def known(self, hashes: Sequence[int]) -> npt.NDArray[np.intp]:
         """Row of each, -1 where there is none."""
+        if self.ascending is not None:
+            return self.found(np.array(hashes, np.uint64))
         get = self.places.get
         return np.array([get(h, -1) for h in hashes], np.intp)
 
@@ -109,13 +116,13 @@ class Rows:
         at = ordered[:-1].searchsorted(hashes)  # whatever is larger than all is compared with the last
         return np.where(ordered[at] == hashes, rows[at], -1)
 
-    def step(self, name: str, at: Any, gradient: Floats, rate: np.float32) -> None:
-        """AdaGrad on the rows `at` of a column, which are distinct."""
+    def step(self, name: str, at: Any, gradient: Floats, rate: np.float32 | Floats) -> None:
+        """AdaGrad on the rows `at` of a column, which are distinct; `rate` of all or of each."""
         adagrad(self.values[name], self.squares[name], at, gradient, rate)
 
     def _room(self) -> None:
         """Grow, or at the bound take out those longest untouched (of equals the smaller hash)."""
-        used, size = len(self.places), len(self.hashes)
+        used, size = self.used, len(self.hashes)
         if size < self.most:
             self._resize(np.arange(used), min(self.most, 2 * size))
             return
@@ -129,6 +136,7 @@ class Rows:
         self.hashes[: len(kept)], self.touched[: len(kept)] = hashes[kept], touched[kept]
         for name in self.columns:
             self.values[name][: len(kept)], self.squares[name][: len(kept)] = values[name][kept], squares[name][kept]
+        self.used = len(kept)
         self.places = {h: i for i, h in enumerate(self.hashes[: len(kept)].tolist())}
         self.moved = self.steps
 
@@ -156,37 +164,42 @@ class Rows:
         of = slice(i * BLOCK, min((i + 1) * BLOCK, len(self)))
         return b"".join([self.touched[of].tobytes(), *(column[of].tobytes() for column in self.squares.values())])
 
-    def take(self, n: int, steps: int, value: bytes | memoryview, learning: bool) -> None:
-        """Take over `n` rows after so many steps: all blocks and, for learning, all memories. Raises `ValueError`, and stays as it was, on a
-        value of another length."""
-        if len(value) != (1 + learning) * n * self.width:
+    def take(self, n: int, steps: int, blocks: Sequence[Buffer], memories: Sequence[Buffer] | None = None) -> None:
+        """Take over `n` rows after so many steps; without memories they are only read from then on, which is taken over much faster. Raises
+        `ValueError`, and stays as it was, on blocks of other lengths."""
+        sizes = [min(BLOCK, n - i) * self.width for i in range(0, n, BLOCK)]
+        if [*map(len, blocks)] != sizes or (memories is not None and [*map(len, memories)] != sizes):
             raise ValueError("rows that are cut")
         self.steps = self.moved = steps
-        self._allot(max(n, min(self.most, FIRST)))
-        at = 0
-        halves: list[list[npt.NDArray[Any]]] = [[self.hashes, *self.values.values()], [self.touched, *self.squares.values()]]
-        for columns in halves[: 1 + learning]:
-            for begin in range(0, n, BLOCK):
+        self._allot(max(n, min(self.most, FIRST)), learning=memories is not None)
+        halves: list[tuple[Sequence[Buffer], list[npt.NDArray[Any]]]] = [
+            (blocks, [self.hashes, *self.values.values()]),
+            (memories or (), [self.touched, *self.squares.values()]),
+        ]
+        for parts, columns in halves:
+            for i, part in enumerate(parts):
+                at = 0
                 for column in columns:
-                    at = fill(column[begin : min(begin + BLOCK, n)], value, at)
-        self.places = {h: i for i, h in enumerate(self.hashes[:n].tolist())}
-        self.ascending = None
-        if not learning and n:
+                    at = fill(column[i * BLOCK : min((i + 1) * BLOCK, n)], part, at)
+        self.used, self.places, self.ascending = n, {}, None
+        if memories is not None:
+            self.places = {h: i for i, h in enumerate(self.hashes[:n].tolist())}
+        elif n:
             order = np.argsort(self.hashes[:n])
             self.ascending = self.hashes[:n][order], order
 
 
-def adagrad(values: Floats, squares: Floats, at: Any, gradient: Floats, rate: np.float32) -> None:
+def adagrad(values: Floats, squares: Floats, at: Any, gradient: Floats, rate: np.float32 | Floats) -> None:
     """One step on the rows `at`, which are distinct."""
     total = squares[at] + gradient * gradient
     squares[at] = total
     values[at] -= rate * gradient / np.sqrt(total)
 
 
-def fill(array: npt.NDArray[Any], value: bytes | memoryview, at: int) -> int:
+def fill(array: npt.NDArray[Any], value: Buffer, at: int) -> int:
     """From the bytes at `at`; returns where they end."""
     end = at + array.nbytes
-    array.reshape(-1)[:] = np.frombuffer(value[at:end], array.dtype)
+    array.reshape(-1)[:] = np.frombuffer(value, array.dtype, array.size, at)
     return end
 
 

@@ -22,9 +22,15 @@ def small() -> Liking:
     return Liking(factors=2, rows=24)
 
 
-def all_of(rows: Rows, learning: bool = True) -> bytes:
+def parts_of(rows: Rows) -> tuple[list[bytes], list[bytes]]:
+    """Blocks and memories."""
     count = range(rows.blocks)
-    return b"".join([*map(rows.block, count), *(map(rows.memory, count) if learning else ())])
+    return [*map(rows.block, count)], [*map(rows.memory, count)]
+
+
+def all_of(rows: Rows) -> bytes:
+    blocks, memories = parts_of(rows)
+    return b"".join(blocks + memories)
 
 
 def tell(liking: Liking, told: list[tuple[int, int, float]]) -> Liking:
@@ -44,7 +50,7 @@ def test_the_examples_hold() -> None:
 def test_rows_that_were_stored_anywhere_go_on_byte_for_byte(told: list[tuple[int, int, float]], cut: int) -> None:
     """A fold that was stored and read back equals one that was not, within bounds, with rows leaving."""
     straight, resumed, again = tell(small(), told), tell(small(), told[:cut]), small()
-    again.rows.take(len(resumed.rows), resumed.rows.steps, all_of(resumed.rows), learning=True)
+    again.rows.take(len(resumed.rows), resumed.rows.steps, *parts_of(resumed.rows))
     tell(again, told[cut:])
     assert all_of(again.rows) == all_of(straight.rows)
     assert again.rows.steps == straight.rows.steps
@@ -57,7 +63,7 @@ def test_what_serving_reads_says_what_the_learner_would(told: list[tuple[int, in
     """Blocks alone, looked up by order instead of by name, tell the same; asking changes nothing."""
     learned, served, asked = tell(small(), told), small(), np.arange(50, dtype=np.uint64)
     before = all_of(learned.rows)
-    served.rows.take(len(learned.rows), learned.rows.steps, all_of(learned.rows, learning=False), learning=False)
+    served.rows.take(len(learned.rows), learned.rows.steps, parts_of(learned.rows)[0])
     assert served.beyond(user, asked).tobytes() == learned.beyond(user, asked).tobytes()
     assert all_of(learned.rows) == before
 
@@ -116,6 +122,16 @@ def test_rows_that_are_cut_are_refused() -> None:
     """And what was there stays."""
     liking = tell(small(), [(5, 7, -0.5)])
     before = all_of(liking.rows)
-    with pytest.raises(ValueError, match="rows"):
-        liking.rows.take(2, 1, before[:-1], learning=True)
+    (block,), (memory,) = parts_of(liking.rows)
+    for parts in (([block[:-1]], [memory]), ([block], [memory + b"0"]), ([], []), ([block, block], [memory])):
+        with pytest.raises(ValueError, match="rows"):
+            liking.rows.take(2, 1, *parts)
     assert all_of(liking.rows) == before
+
+
+def test_rows_that_are_only_read_do_not_learn() -> None:
+    """What learning needs is not there."""
+    liking, read = tell(small(), [(5, 7, -0.5)]), small()
+    read.rows.take(2, 1, parts_of(liking.rows)[0])
+    with pytest.raises(ValueError, match="cannot learn"):
+        read.learn(5, 7, 0.5)
