@@ -61,7 +61,7 @@ class Liking:
         at = rows.found(hashes)
         bias, vector = rows["bias"], rows["vector"]
         (of,) = rows.found(np.array([user ^ USER], np.uint64)) if user != NOBODY else (-1,)
-        own = bias[at] if of < 0 else bias[at] + vector[at] @ vector[of]
+        own = bias.take(at) if of < 0 else bias.take(at) + vector.take(at, 0) @ vector[of]
         found: Floats = np.where(at >= 0, own, np.float32(0.0)) + (bias[of] if of >= 0 else np.float32(0.0))
         return found
 
