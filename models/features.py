@@ -288,7 +288,7 @@ class Frame:
         return km
 
 
-def begins(ascending: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def begins(ascending: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Where a run of equals begins; of at least one.
 
     >>> begins(np.array([4, 4, 7, 9, 9])).tolist()
@@ -302,8 +302,12 @@ def begins(ascending: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
 
 def rate(counts: npt.NDArray[Any], mean: float, without: float = 0.0, liked: npt.NDArray[np.float64] | float = 0.0) -> Any:
     """Likes per engagement, shrunk towards `mean`; `without` this user's own engagements and likes. `counts` has shape [actions, n]."""
-    engaged = np.maximum(counts.take(ENGAGED, 0).max(0).astype(np.float64) - without, 0.0)
-    likes = np.minimum(np.maximum(counts[LIKE] - liked, 0.0), engaged)
+    engaged = counts.take(ENGAGED, 0).max(0).astype(np.float64)
+    likes = counts[LIKE]
+    if without:
+        engaged = np.maximum(engaged - without, 0.0)
+        likes = np.maximum(likes - liked, 0.0)
+    likes = np.minimum(likes, engaged)
     return (likes + PRIOR * mean) / (engaged + PRIOR)
 
 

@@ -372,7 +372,7 @@ def evict(table: Table, bound: int, short: float, long: float, keep: Container[s
 
 def _ascending(hashes: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
     order = np.argsort(hashes)
-    return hashes[order].astype(np.uint64), weights[order].astype(np.float32)
+    return hashes[order].astype(np.uint64, copy=False), weights[order].astype(np.float32, copy=False)
 
 
 def _strongest(table: Table, short: float, long: float, count: int, chosen: Mapping[str, int], prior: float) -> Named:

@@ -26,6 +26,7 @@ from prometheus_client import Counter, Histogram
 from config import metrics
 from config.records import SOURCES, Facts
 from config.settings import Settings
+from models.features import begins
 from models.interest import Interests
 from models.note import Text
 from models.user import LEDGER, Hot
@@ -223,7 +224,7 @@ class Feed:
         places = np.arange(ask.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         order = np.argsort(found, kind="stable")
         found = found[order]
-        first = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
+        first = begins(found)
         hashes = found[first]
         sources = np.bitwise_or.reduceat((1 << np.array(of, np.uint8))[ask][order], first)
         if more or not all(a.by_score for a in asks):

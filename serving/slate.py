@@ -21,7 +21,8 @@ def slate_of(page: Page, settings_hash: str) -> Slate:
     all_rows = rows + passed
     hashes: list[int] = candidates.hashes[all_rows].tolist()
     sources: list[int] = candidates.sources[all_rows].tolist()
-    tiers: list[int] = np.where(notes["pool"][all_rows] == RUNNING, notes["tier"][all_rows], -1).tolist()
+    told = zip(notes["pool"][all_rows].tolist(), notes["tier"][all_rows].tolist(), strict=True)
+    tiers = [tier if pool == RUNNING else -1 for pool, tier in told]
     items = [
         SlateItem(h, query.start + place, p.slot, bits, tier, p.propensity)
         for place, (p, h, bits, tier) in enumerate(zip(page.placed, hashes, sources, tiers, strict=False))
