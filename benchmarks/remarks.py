@@ -31,10 +31,19 @@ Wanted: p99 ≤ 10 ms at 300 requests/s, and 600 feeds/s per core. **Not met** w
 some 180 to 200 a second, and what comes beyond that is turned away with 503 ("failed"). Taken out: a second frame of features for the pools' expectation (it is read
 off the row that was ranked, with what the note earned taken away), a product for each of a dozen sums over neighbours, float16 by way of numpy (0.2 ms), numbers that
 are nearly zero, five hundred look-ups of the ranker's notes one by one, vectors in the mixing, records copied field by field, FastAPI's handling of parameters, and three calls
-around each of the store's forty answers. Where the time goes now, in process (shares): scoring 500 candidates 25 % (43 features, then the ranker), mixing 11 %, the body
-9 %, drawing the pools' places 7 %, reading neighbours and friends 6 %, merging heads 4 %, what is expected of pool notes 4 %, who asks and what is asked for 4 %. Over HTTP comes
-about 2 ms on top: the store's client, the producer, HTTP, and what the process does every second whatever is asked. It is
-many small calls now, no one of which is large: less would take fewer of them, that is a kernel that scores in one call, outside of Python.""",
+around each of the store's forty answers. **Since the table was made:** streams and buffers under the store's client (`store/link.py`), keys packed one by one, numpy's
+wrappers around clips and deviations, distances computed three times, gathers by several axes, lists of rows in Python, a MAC keyed anew for each cursor. In turns with the code before,
+on a machine with a load of ten, 2,000 feeds each: 0.7 ms (8 %) less over HTTP; in process, from query to body, least of a dozen runs, 3.3 → 3.0 ms there and 2.9 → 2.45 when it was
+less busy. Decided is the same, byte for byte (1,800 pages of all surfaces, and their slates).
+
+Where the CPU of the API's process went before that, over HTTP, by samples of its CPU time: features 18 %, the store's client 13 (keys joined, sent, parsed), mixing 11, pools' places 6, the body 6, HTTP
+(uvicorn, Starlette, the edge) 6, steps of the request itself 5, ranker and classifiers 6, producer 4, neighbours and friends 3, merging heads 3, places 3, keys 3, records into arrays 3, slate 2, who asks 2, cursor 2,
+all that runs in the background 2. By what was at work: Python itself half, numpy a quarter (most of it the beginning of calls), libc (copies, malloc) a ninth, the kernel 7 %, BLAS 1, hiredis 0.5, orjson
+0.2. Collections of garbage do not show, nor page faults (less than one a feed: other bounds for malloc change nothing). What is left are many calls of one or two µs each: the shares are flat.
+
+Looked at and left: a kernel in numba (not tried). What it could take over (features, mixing, pools' draw, classifiers, merging) is 1.6 ms of the 3 in process, so 600 a second would still be far; and its logarithms and sums may differ in the
+last digit from numpy's and BLAS's, so that what serving logs and what `upwell eval` computes would depend on whether it is installed. Caching records by their bytes: looking 500 of them up takes longer than decoding them. Batches of slates
+(`linger_ms`): freshness.""",
     "overload": """\
 Wanted: p99 of what is accepted ≤ 50 ms at five times the capacity. **Met** with `api.reads_at_once` of 4, as set. With 6 it was 70.9 ms (171 accepted a second), with 3 45.7 ms (157).""",
     "quota": """\
