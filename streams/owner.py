@@ -104,8 +104,10 @@ class Owner:
         self.highwater = 0
         self.stopping = asyncio.Event()
         self.renewed, self.outdated = renewed, False
-        self.waits_since: float | None = None
-        """monotonic time from which nothing has come"""
+        self.waits = False
+        """for a frame"""
+        self.owed: tuple[int, float] | None = None
+        """what was fed when the log was first seen to go on beyond it, and that time, monotonic"""
         self.still = False
         self.begun = False
         self.stands = False
@@ -218,7 +220,7 @@ class Owner:
 
     async def stand(self) -> None:
         """Where the store stands, and read on from there."""
-        self.stands = False
+        self.stands, self.owed = False, None
         offset = await self.begin()
         while True:
             epoch = await self.reader.seek(offset)
@@ -278,7 +280,11 @@ class Owner:
         """The broker was asked where the log's last record ends: so that a consumer that is stuck shows."""
         self.trail.saw(end, self.wall())
         self.highwater = max(self.read_end, end)
-        if self.waits_since is not None and end > self.fed and time.monotonic() - self.waits_since > STILL_S:
+        if end <= self.fed:
+            self.owed = None
+        elif self.owed is None or self.owed[0] != self.fed:
+            self.owed = (self.fed, time.monotonic())
+        elif self.waits and time.monotonic() - self.owed[1] > STILL_S:
             self.still = True
             self.wake()
 
@@ -329,14 +335,14 @@ class Owner:
         if self.queue.empty():
             wait = max(0.0, self.last_commit + self.commit_every - self.wall()) if self.part.uncut else None
             if wait is None:
-                self.waits_since = time.monotonic()
+                self.waits = True
             try:
                 async with asyncio.timeout(wait):
                     return await self.queue.get()
             except TimeoutError:
                 return None
             finally:
-                self.waits_since = None
+                self.waits = False
         return self.queue.get_nowait()
 
     async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:

@@ -181,6 +181,25 @@ def test_an_owner_to_whom_nothing_comes_though_its_log_goes_on_seeks_again(monke
     play(scene)
 
 
+def test_frames_that_are_none_of_its_own_do_not_count_as_something_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a seek that another owner made: they are ignored, however many there are."""
+    monkeypatch.setattr(owner, "STILL_S", 0.05)
+
+    async def scene(s: Scene) -> None:
+        await s.until(lambda: s.log.seeks == 1)
+        s.log.append("ann")
+        s.log.epoch += 1  # another's
+        for _ in range(200):
+            s.owner.arrived(Frame(0, 1, s.log.epoch, s.log.records, 1))
+            s.owner.ends_at(1)
+            if s.log.seeks > 1:
+                break
+            await asyncio.sleep(0.01)
+        await s.until(lambda: s.owner.applied == 1)
+
+    play(scene)
+
+
 def test_an_owner_that_read_everything_does_not_seek_however_long_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, "STILL_S", 0.01)
 
@@ -191,6 +210,22 @@ def test_an_owner_that_read_everything_does_not_seek_however_long_nothing_comes(
         s.owner.ends_at(1)
         await asyncio.sleep(0.05)
         assert s.log.seeks == 1
+
+    play(scene)
+
+
+def test_the_first_record_after_a_long_silence_is_waited_for_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is how long the log goes on without it, not how long nobody had anything to say."""
+    monkeypatch.setattr(owner, "STILL_S", 0.1)
+
+    async def scene(s: Scene) -> None:
+        await s.until(lambda: s.log.seeks == 1)
+        await asyncio.sleep(0.2)
+        s.log.append("ann")
+        s.owner.ends_at(1)
+        await asyncio.sleep(0.02)
+        assert (s.log.seeks, s.owner.still) == (1, False)
+        await s.until(lambda: s.owner.applied == 1)
 
     play(scene)
 
