@@ -20,18 +20,18 @@ below): intake 30 → 5, users 101 → 9, notes 147 → 12, lists 186 → 14. Wh
 stage, each behind whatever was folded then, and three stages waited for a fetch of what this very worker had written (docs/decisions/0014). What is left of a
 stage: a produce request 1.2 to 1.8 ms, the wait for the one under way before it about as much again, the write 1 ms, the fold with its reads 0.1 to 0.9 ms; and half of
 `kafka.fetch_wait_ms` at most until the events' own fetch is answered. Next would be fewer pieces: 1,400 to 1,800 a second
-at half a millisecond of CPU each, of which producer and store's client are about a quarter; lists could commit every 20 ms (tried twice on Apache Kafka: once p50 9 / 13 ms
-against 12 / 17, once disturbed).""",
+at half a millisecond of CPU each, of which producer and store's client are about a quarter; lists that commit every 20 ms gained nothing (Apache Kafka, 3,000
+samples one after the other: 17 / 23 ms as it is, 23 / 30 ms so, the worker at 78 per cent of a core both times).""",
     "latency_kafka": """\
 Wanted: p50 and p99 as in the last column, while 2,000 events/s pass. **Not met**: p50 by 4.1 and 1.6 ms, p99 by a factor of two (before the changes described for the embedded broker: 44 / 124
 and 53 / 203 ms with 400 samples). Shorter runs on a less busy half hour met it once (400 samples: 8.3 / 28 and 9.9 / 17 ms). The times are those described there: the worker needs 76 per cent of a
 core for some 1,800 pieces a second, worker, API, broker and load together 1.5 of the two, and one sample in a hundred meets several of them at once.""",
     "feed_http": """\
-Wanted: p99 ≤ 10 ms at 300 requests/s, and 600 feeds/s per core. **Not met** with the learned ranker over all sources: a feed costs 5.5 ms of CPU (7.6 before what follows), one process carries
-some 180 to 200 a second, and what comes beyond that is turned away with 503 ("failed"). Taken out: a second frame of features for the pools' expectation (it is read
+Wanted: p99 ≤ 10 ms at 300 requests/s, and 600 feeds/s per core. **Not met** with the learned ranker over all sources: a feed costs 5.9 ms of CPU at 100 a second, when caches are cold between two, and 3.7 when
+the process is full: of 300 a second it answers 271, and what comes beyond that is turned away with 503 ("failed"); 174 of 300 before the changes of the second list. Taken out: a second frame of features for the pools' expectation (it is read
 off the row that was ranked, with what the note earned taken away), a product for each of a dozen sums over neighbours, float16 by way of numpy (0.2 ms), numbers that
 are nearly zero, five hundred look-ups of the ranker's notes one by one, vectors in the mixing, records copied field by field, FastAPI's handling of parameters, and three calls
-around each of the store's forty answers. **Since the table was made:** streams and buffers under the store's client (`store/link.py`), keys packed one by one, numpy's
+around each of the store's forty answers. **Second list:** streams and buffers under the store's client (`store/link.py`), keys packed one by one, numpy's
 wrappers around clips and deviations, distances computed three times, gathers by several axes, lists of rows in Python, a MAC keyed anew for each cursor. In turns with the code before,
 on a machine with a load of ten, 2,000 feeds each: 0.7 ms (8 %) less over HTTP; in process, from query to body, least of a dozen runs, 3.3 → 3.0 ms there and 2.9 → 2.45 when it was
 less busy. Decided is the same, byte for byte (1,800 pages of all surfaces, and their slates).
