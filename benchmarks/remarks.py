@@ -7,7 +7,9 @@ REMARKS = {
 Wanted: ten times the twin, and 20,000 events/s per core of worker CPU. The twin's tuning is described in `plain_faust.py`. What was tried beside
 what is there: compiling weights, rings and decay with mypyc (no change within the noise: most of the time is spent in C already, in looking up
 attributes, and in waiting for memory), and fusing the two passes over a note's weights (a tenth of that step, not worth a second way).
-A busy machine counts for more than all of these changes: an earlier run with the loop at 73 ms gave 54 µs.""",
+A busy machine counts for more than all of these changes: an earlier run with the loop at 73 ms gave 54 µs.
+**20,000 is missed by a little**: 19,231 here, 18,868 and 16,807 in two runs after it; 20,202 the day before, with the same users' fold (what is new since: a look at each frame for offsets
+it leaves out, connections to the store of our own, likes learned of notes and users).""",
     "stages": """\
 The limit: the users' fold is a third of all. An exposure takes 8 µs there when everything is in the processor's cache, half of it on the five or so
 weights of the note (a search, a read and a write each, 0.3 µs in all), and 12 µs over 20,000 users, whose records are not. Decoding JSON takes
