@@ -395,16 +395,21 @@ class Owner:
     def gone(self, frame: Frame, records: list[Record]) -> bool:
         """Whether offsets that a frame of an internal log leaves out are to be believed not to exist: they were out for `GONE_S`."""
         now = time.monotonic()
-        first = self.missing is None or self.missing[0] != self.fed
-        if self.missing is None or first:
+        there = [record.offset for record in records[:10]]
+        what = {
+            "topic": self.full_topic,
+            "partition": self.part.partition,
+            "at": self.fed,
+            "start": frame.start,
+            "end": frame.end,
+            "there": there,
+        }
+        if self.missing is None or self.missing[0] != self.fed:
             self.missing = (self.fed, now)
+            log.warning("records missing", **what)
         gone = now - self.missing[1] >= GONE_S
-        if first or gone:
-            words = "records gone" if gone else "records missing"
-            there = [record.offset for record in records[:10]]
-            log.warning(
-                words, topic=self.full_topic, partition=self.part.partition, at=self.fed, start=frame.start, end=frame.end, there=there
-            )
+        if gone:
+            log.error("records gone", **what)
         return gone
 
     async def take(self, frame: Frame) -> None:
