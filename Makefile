@@ -24,6 +24,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@echo "installing into .venv (a minute or two the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m models.kernel
 	@touch $@
 
 run: setup ## everything on this machine: broker, store, workers, API, and a demo town (upwell up)
