@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.rows import Floats, Hashes, Rows, start
+from models.kernel import kernel
+from models.rows import Floats, Hashes, Places, Rows, begin, dot
 
 USER = 0x9E3779B97F4A7C15
 """A user's hash is told from that of a note of the same name by this."""
@@ -52,32 +53,65 @@ class Liking:
             raise ValueError(f"likes = {rows}: wanted room for a note and a user")
         self.rows = Rows(rows, {"bias": (), "vector": (factors,)})
         self.rate, self.shrink = np.float32(rate), np.float32(shrink)
-        self.bias_rates = self.rate * np.array([1.0, 0.5], np.float32)
-        """of a note and a user: his examples come in a row, many of them before the first is served, so that he takes half steps"""
 
     def beyond(self, user: int, hashes: Hashes) -> Floats:
         """Log-odds for each note: shape [notes]. `user` is a hash, or NOBODY."""
-        rows = self.rows
-        at = rows.found(hashes)
-        bias, vector = rows["bias"], rows["vector"]
+        rows, found = self.rows, np.empty(len(hashes), np.float32)
         (of,) = rows.found(np.array([user ^ USER], np.uint64)) if user != NOBODY else (-1,)
-        own = bias.take(at) if of < 0 else bias.take(at) + vector.take(at, 0) @ vector[of]
-        found: Floats = np.where(at >= 0, own, np.float32(0.0)) + (bias[of] if of >= 0 else np.float32(0.0))
+        beyond(rows.found(hashes), of, rows["bias"], rows["vector"], found)
         return found
 
     def learn(self, user: int, h: int, error: float) -> None:
         """One example of this user and this note; `error` is what the log loss changes by with the log-odds."""
-        rows, e = self.rows, np.float32(error)
-        who = user ^ USER
-        for one in rows.touch([h, who] if h != who else [h]):
-            if one == h:  # a user begins at 0, a note anywhere: so both have a slope
-                rows["vector"][rows.places[h]] = start(h, rows["vector"].shape[1])
-        at = rows.known([h, who])
-        pull = self.shrink * np.abs(e)
-        bias, vector = rows["bias"][at], rows["vector"][at]
-        rows.step("bias", at, e + pull * bias, self.bias_rates)
-        rows.step("vector", at, e * vector[::-1] + pull * vector, self.rate)
+        rows, who = self.rows, user ^ USER
+        at, first = rows.touch(np.array([h, who], np.uint64))
+        if at[0] >= first:  # a user begins at 0, a note anywhere: so both have a slope
+            begin(rows["vector"], rows.hashes, at[0], at[0] + 1)
+        step(
+            at[0],
+            at[1],
+            np.float32(error),
+            rows["bias"],
+            rows["vector"],
+            rows.squares["bias"],
+            rows.squares["vector"],
+            self.rate,
+            self.shrink,
+        )
 
     def forget(self, user: int) -> None:
         """The user's row leaves."""
         self.rows.drop(user ^ USER)
+
+
+@kernel("void(int32[:], int64, float32[::1], float32[:, ::1], float32[::1])")
+def beyond(rows: Places, user: int, biases: Floats, vectors: Floats, found: Floats) -> None:
+    """Log-odds of each row of a note, and of the user's."""
+    own = biases[user] if user >= 0 else np.float32(0.0)
+    for i in range(len(rows)):
+        found[i] = own
+        if rows[i] >= 0:
+            found[i] += biases[rows[i]]
+            if user >= 0:
+                found[i] += dot(vectors[rows[i]], vectors[user])
+
+
+@kernel("void(int64, int64, float32, float32[::1], float32[:, ::1], float32[::1], float32[:, ::1], float32, float32)")
+def step(
+    note: int, user: int, error: np.float32, biases: Floats, vectors: Floats, biases2: Floats, vectors2: Floats,
+    rate: np.float32, shrink: np.float32,
+) -> None:  # fmt: skip
+    """One step of both rows; `…2` are the sums of squared gradients."""
+    pull = shrink * abs(error)
+    for row, share in ((note, np.float32(1.0)), (user, np.float32(0.5))):
+        # A user's examples come in a row, many of them before the first is served, so that his bias takes half steps.
+        slope = error + pull * biases[row]
+        biases2[row] += slope * slope
+        biases[row] -= share * rate * slope / np.sqrt(biases2[row])
+    of_note, of_user, note2, user2 = vectors[note], vectors[user], vectors2[note], vectors2[user]
+    for j in range(len(of_note)):
+        to_note, to_user = error * of_user[j] + pull * of_note[j], error * of_note[j] + pull * of_user[j]
+        note2[j] += to_note * to_note
+        user2[j] += to_user * to_user
+        of_note[j] -= rate * to_note / np.sqrt(note2[j])
+        of_user[j] -= rate * to_user / np.sqrt(user2[j])

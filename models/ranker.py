@@ -11,15 +11,15 @@ his record, so that a shift of interest moves the ranking with the next request,
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import log1p
 from struct import Struct
 from typing import NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from models.rows import BLOCK, SQUARES, Buffer, Floats, Hashes, Rows, adagrad, fill, start
+from models.kernel import kernel
+from models.rows import BLOCK, SQUARES, Buffer, Floats, Hashes, Places, Rows, adagrad, begin, dot, fill, room, slot_of
 
 VERSION = 1
 
@@ -166,29 +166,25 @@ class Ranker:
         at = 1 + history, 2 + len(HISTORY) + (0 if context.gap < 0 else 1 + bisect_right(GAPS, context.gap))
         return [0, *at, 4 + len(HISTORY) + len(GAPS) + bisect_right(RANKS, context.rank)], STAGES[history]
 
-    def user(self, context: Context) -> Floats:
-        """The user's side of the factors: shape [factors]."""
-        bins, _ = self.bins(context)
-        rows = self.items.known(context.recent[: self.recent])
-        known = rows >= 0
-        sum_of: Floats = self.contexts[bins[1:3]].sum(0) + self.ages[: len(rows)][known] @ self.items["says"][rows[known]]
-        return sum_of
-
     def explain(self, hashes: Hashes, x: Floats, context: Context) -> Parts:
         """Scores by their parts: `score` is their sum, up to rounding."""
-        items, (bins, stage) = self.items, self.bins(context)
-        rows = items.found(hashes)
-        known = (rows >= 0).astype(np.float32)
-        bias = (items["bias"][rows] + items["stage"][rows, stage]) * known
-        return Parts(x * self.weights[bins].sum(0), bias, (items["answers"][rows] @ self.user(context)) * known)
+        return Parts(x * self.weights[self.bins(context)[0]].sum(0), *self._own(hashes, context))
 
     def score(self, hashes: Hashes, x: Floats, context: Context) -> Floats:
         """Log-odds between the notes of a slate: shape [notes]; `x` has shape [notes, features]."""
-        items, (bins, stage) = self.items, self.bins(context)
-        rows = items.found(hashes)
-        own = items["bias"].take(rows) + items["stage"][rows, stage] + items["answers"].take(rows, 0) @ self.user(context)
-        scores: Floats = x @ self.weights[bins].sum(0) + np.where(rows >= 0, own, np.float32(0.0))
+        scores: Floats = x @ self.weights[self.bins(context)[0]].sum(0)
+        for part in self._own(hashes, context):
+            scores += part
         return scores
+
+    def _own(self, hashes: Hashes, context: Context) -> tuple[Floats, Floats]:
+        """What the item part says of each note: its biases, and its factors."""
+        items, (bins, stage) = self.items, self.bins(context)
+        before = items.found(hashes_of(context.recent[: self.recent]))
+        user = taste(self.contexts[bins[1]], self.contexts[bins[2]], before, self.ages, items["says"])
+        bias, factors = np.empty(len(hashes), np.float32), np.empty(len(hashes), np.float32)
+        own(items.found(hashes), items["bias"], items["stage"], stage, items["answers"], user, bias, factors)
+        return bias, factors
 
     def learn(self, hashes: Hashes, x: Floats, context: Context, took: int, sampled: Floats | None = None) -> None:
         """One step: of this slate, row `took` was engaged with.
@@ -196,39 +192,22 @@ class Ranker:
         `sampled` are the rows' sampling weights: a row that stands for w candidates weighs as w in the softmax. Raises `ValueError`,
         having learned nothing, on an example that cannot be one.
         """
+        if sampled is None:
+            sampled = np.ones(len(hashes), np.float32)
         check(hashes, x, took, self.weights.shape[1], sampled)
-        rows, before = self._places(hashes.tolist(), list(dict.fromkeys(context.recent[: self.recent])))
-        items, (bins, stage) = self.items, self.bins(context)
-        ages = self.ages[: len(before)]
-        user = self.contexts[bins[1:3]].sum(0) + ages @ items["says"][before]
-        answers = items["answers"][rows]
-        scores = x @ self.weights[bins].sum(0) + items["bias"][rows] + items["stage"][rows, stage] + answers @ user
-        if sampled is not None:
-            scores = scores + np.log(sampled)
-        odds = np.exp(scores - scores.max())
-        p = odds / odds.sum()
-        error = p.copy()
-        error[took] -= np.float32(1.0)
-
-        toward = error @ answers
-        weights = np.broadcast_to(error @ x, (4, x.shape[1])).copy()
-        weights[1:] += self.shrink * self.weights[bins[1:]]
-        adagrad(self.weights, self.squares["weights"], np.array(bins), weights, self.rate)
-        items.step("bias", rows, error + self.shrink * p * items["bias"][rows], self.bias_rate)
-        items.step("stage", (rows, np.full(len(rows), stage)), error + self.shrink * p * items["stage"][rows, stage], self.bias_rate)
-        items.step("answers", rows, error[:, None] * user + self.shrink * np.abs(error)[:, None] * answers, self.factor_rate)
-        adagrad(self.contexts, self.squares["contexts"], np.array(bins[1:3]), np.broadcast_to(toward, (2, len(toward))), self.factor_rate)
-        says = ages[:, None] * (toward + np.float32(0.1) * self.shrink * items["says"][before])
-        items.step("says", before, says, self.factor_rate)
-
-    def _places(self, slate: list[int], recent: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Rows of the notes of a step, which it may not push out; new ones come in."""
-        if 2 * (len(slate) + len(recent)) > self.items.most:
-            raise ValueError(f"an item part of {self.items.most} notes cannot learn from {len(slate) + len(recent)} at once")
-        says = self.items["says"].shape[1]
-        for h in self.items.touch(list(dict.fromkeys([*slate, *recent]))):
-            self.items["says"][self.items.places[h]] = start(h, says)
-        return self.items.known(slate), self.items.known(recent)
+        items, (bins, stage), n = self.items, self.bins(context), len(hashes)
+        recent = hashes_of(dict.fromkeys(context.recent[: self.recent]))
+        if 2 * (n + len(recent)) > items.most:
+            raise ValueError(f"an item part of {items.most} notes cannot learn from {n + len(recent)} at once")
+        rows, first = items.touch(np.concatenate([hashes, recent]))
+        begin(items["says"], items.hashes, first, len(items))
+        squares, of_items = self.squares, items.squares
+        learn(
+            x, took, sampled, np.array(bins), stage, rows[:n], rows[n:], self.ages,
+            self.weights, self.contexts, items["bias"], items["stage"], items["answers"], items["says"],
+            squares["weights"], squares["contexts"], of_items["bias"], of_items["stage"], of_items["answers"], of_items["says"],
+            self.rate, self.bias_rate, self.factor_rate, self.shrink,
+        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------------------ bytes
 
@@ -283,14 +262,118 @@ class Ranker:
         return bool(learning), n, steps
 
 
-def check(hashes: Hashes, x: Floats, took: int, features: int, sampled: Floats | None) -> None:
+def hashes_of(notes: Iterable[int]) -> Hashes:
+    return np.array(list(notes), np.uint64)
+
+
+def check(hashes: Hashes, x: Floats, took: int, features: int, sampled: Floats) -> None:
     """Raises `ValueError` unless these can be one example."""
     n = len(hashes)
     if x.shape != (n, features) or not 0 <= took < n:
         raise ValueError(f"features {x.shape} and row {took} of {n} notes: wanted {features} features")
-    if not np.isfinite(x).all():
-        raise ValueError("a feature is no number")
-    if len(set(hashes.tolist())) != n:
-        raise ValueError("a note stands twice in a slate")
-    if sampled is not None and not (sampled.shape == (n,) and np.isfinite(sampled).all() and (sampled > 0).all()):
-        raise ValueError("sampling weights are numbers above 0")
+    if sampled.shape != (n,):
+        raise ValueError(f"{len(sampled)} sampling weights for {n} notes")
+    if fault := FAULTS[faulty(hashes, x, sampled)]:
+        raise ValueError(fault)
+
+
+FAULTS = ("", "a feature is no number", "a note stands twice in a slate", "sampling weights are numbers above 0")
+
+
+@kernel("int64(uint64[::1], float32[:, ::1], float32[:])")
+def faulty(hashes: Hashes, x: Floats, sampled: Floats) -> int:
+    """Which of `FAULTS` an example has."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            if not np.isfinite(x[i, j]):
+                return 1
+    seen = np.full(room(len(hashes)), np.int32(-1), np.int32)
+    for i in range(len(hashes)):
+        at = slot_of(seen, hashes, hashes[i])
+        if seen[at] >= 0:
+            return 2
+        seen[at] = i
+    for i in range(len(sampled)):
+        if not (np.isfinite(sampled[i]) and sampled[i] > 0):
+            return 3
+    return 0
+
+
+@kernel("float32[::1](float32[::1], float32[::1], int32[:], float32[::1], float32[:, ::1])")
+def taste(history: Floats, gap: Floats, before: Places, ages: Floats, says: Floats) -> Floats:
+    """The user's side of the factors: v of his context, and of the notes before, by their age."""
+    user = history + gap
+    for i in range(len(before)):
+        if before[i] >= 0:
+            note, age = says[before[i]], ages[i]
+            for j in range(len(user)):
+                user[j] += age * note[j]
+    return user
+
+
+@kernel("void(int32[:], float32[::1], float32[:, ::1], int64, float32[:, ::1], float32[::1], float32[::1], float32[::1])")
+def own(rows: Places, biases: Floats, stages: Floats, stage: int, answers: Floats, user: Floats, bias: Floats, factors: Floats) -> None:
+    """Bias and factors of each row; 0 where there is none."""
+    for i in range(len(rows)):
+        row = rows[i]
+        if row < 0:
+            bias[i] = factors[i] = np.float32(0.0)
+        else:
+            bias[i] = biases[row] + stages[row, stage]
+            factors[i] = dot(answers[row], user)
+
+
+@kernel(
+    "void(float32[:, ::1], int64, float32[:], int64[::1], int64, int32[::1], int32[::1], float32[::1],"
+    " float32[:, ::1], float32[:, ::1], float32[::1], float32[:, ::1], float32[:, ::1], float32[:, ::1],"
+    " float32[:, ::1], float32[:, ::1], float32[::1], float32[:, ::1], float32[:, ::1], float32[:, ::1],"
+    " float32, float32, float32, float32)"
+)
+def learn(
+    x: Floats, took: int, sampled: Floats, bins: Places, stage: int, rows: Places, before: Places, ages: Floats,
+    weights: Floats, contexts: Floats, biases: Floats, stages: Floats, answers: Floats, says: Floats,
+    weights2: Floats, contexts2: Floats, biases2: Floats, stages2: Floats, answers2: Floats, says2: Floats,
+    rate: np.float32, bias_rate: np.float32, factor_rate: np.float32, shrink: np.float32,
+) -> None:  # fmt: skip
+    """One step on all parts, every gradient as of before it; `…2` are the sums of squared gradients."""
+    user = taste(contexts[bins[1]], contexts[bins[2]], before, ages, says)
+    common = weights[bins[0]] + weights[bins[1]] + weights[bins[2]] + weights[bins[3]]
+    n, p = len(rows), np.empty(len(rows), np.float32)
+    for i in range(n):
+        row = rows[i]
+        p[i] = dot(x[i], common) + biases[row] + stages[row, stage] + dot(answers[row], user) + np.log(sampled[i])
+    top, total = p.max(), np.float32(0.0)
+    for i in range(n):
+        p[i] = np.exp(p[i] - top)
+        total += p[i]
+
+    of_features, toward, gradient = np.zeros_like(common), np.zeros_like(user), np.empty_like(user)
+    for i in range(n):
+        row = rows[i]
+        p[i] /= total
+        error = p[i] - np.float32(1.0) if i == took else p[i]
+        for j in range(len(common)):
+            of_features[j] += error * x[i, j]
+        pull = shrink * p[i]
+        slope = error + pull * biases[row]
+        biases2[row] += slope * slope
+        biases[row] -= bias_rate * slope / np.sqrt(biases2[row])
+        slope = error + pull * stages[row, stage]
+        stages2[row, stage] += slope * slope
+        stages[row, stage] -= bias_rate * slope / np.sqrt(stages2[row, stage])
+        answer, pull = answers[row], shrink * abs(error)
+        for j in range(len(user)):
+            toward[j] += error * answer[j]
+            gradient[j] = error * user[j] + pull * answer[j]
+        adagrad(answer, answers2[row], gradient, factor_rate)
+    for at in range(len(bins)):
+        own_pull = shrink if at else np.float32(0.0)
+        adagrad(weights[bins[at]], weights2[bins[at]], of_features + own_pull * weights[bins[at]], rate)
+    for at in range(1, 3):
+        adagrad(contexts[bins[at]], contexts2[bins[at]], toward, factor_rate)
+    pull = np.float32(0.1) * shrink
+    for i in range(len(before)):
+        note = says[before[i]]
+        for j in range(len(user)):
+            gradient[j] = ages[i] * (toward[j] + pull * note[j])
+        adagrad(note, says2[before[i]], gradient, factor_rate)

@@ -13,8 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.kernel import kernel
+
 Floats = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int32]
+"""Rows, -1: none."""
 Buffer = bytes | memoryview
 
 BLOCK = 512
@@ -26,7 +30,7 @@ SQUARES = 0.1
 
 
 class Rows:
-    """A table of float32 columns by hash, learned by AdaGrad.
+    """A table of float32 columns by hash, each with the squared gradients that AdaGrad wants. Whoever learns moves them; this is where they lie.
 
     Parameters
     ----------
@@ -38,15 +42,12 @@ class Rows:
     Examples
     --------
     >>> rows = Rows(100, {"bias": ()})
-    >>> rows.touch([7, 8])
-    [7, 8]
-    >>> rows.step("bias", rows.known([8]), np.ones(1, np.float32), np.float32(0.1))
-    >>> rows["bias"][rows.found(np.array([7, 8], np.uint64))].round(3).tolist(), rows.known([9]).tolist()
-    ([0.0, -0.09499999...], [-1])
-
-    References
-    ----------
-    J. Duchi, E. Hazan, Y. Singer: Adaptive subgradient methods (JMLR 2011).
+    >>> rows.touch(np.array([7, 8], np.uint64))
+    (array([0, 1], dtype=int32), 0)
+    >>> rows.touch(np.array([9, 8, 9], np.uint64))
+    (array([2, 1, 2], dtype=int32), 2)
+    >>> rows.found(np.array([8, 10], np.uint64)).tolist()
+    [1, -1]
     """
 
     def __init__(self, most: int, columns: Mapping[str, tuple[int, ...]]) -> None:
@@ -57,10 +58,8 @@ class Rows:
         self.moved = 0
         """the step at which rows last changed their places"""
         self.used = 0
-        self.places: dict[int, int] = {}
-        """hash -> row; empty where rows are only read"""
-        self.ascending: tuple[Hashes, npt.NDArray[np.intp]] | None = None
-        """the same as arrays, of rows that are only read"""
+        self.learning = True
+        """whether they were taken over with what learning needs"""
         self._allot(min(most, FIRST))
 
     def __len__(self) -> int:
@@ -70,55 +69,44 @@ class Rows:
         """A column: shape [rows there is room for, …]."""
         return self.values[name]
 
-    def _allot(self, size: int, learning: bool = True) -> None:
+    def _allot(self, size: int) -> None:
         self.hashes, self.touched = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
+        self.slots = np.full(room(size), -1, np.int32)
+        """row by hash: open addressing, at most half full"""
         self.values = {name: np.zeros((size, *shape), np.float32) for name, shape in self.columns.items()}
-        squares = self.columns if learning else {}
+        squares = self.columns if self.learning else {}
         self.squares = {name: np.full((size, *shape), SQUARES, np.float32) for name, shape in squares.items()}
 
     # ------------------------------------------------------------------------------------------------------------ verbs
 
-    def touch(self, hashes: Sequence[int]) -> list[int]:
-        """A step begins that learns of these, so that none of them leaves in it; returns those that are new. They are distinct, and half of
-        `most` at most. Raises `ValueError` on rows that were taken over to be read."""
-        if self.ascending is not None:
+    def touch(self, hashes: Hashes) -> tuple[Places, int]:
+        """A step begins that learns of these, so that none of them leaves in it; returns the row of each, and the first of the rows that
+        are new. They are half of `most` at most. Raises `ValueError` on rows that were taken over to be read."""
+        if not self.learning:
             raise ValueError("rows without memories cannot learn")
         self.steps += 1
-        self.touched[[self.places[h] for h in hashes if h in self.places]] = self.steps
-        new = [h for h in hashes if h not in self.places]
-        while self.used + len(new) > len(self.hashes):
-            self._room()
-        for row, h in enumerate(new, self.used):
-            self.places[h] = row
-            self.hashes[row], self.touched[row] = h, self.steps
-        self.used += len(new)
-        return new
+        if self.used + len(hashes) > len(self.hashes):
+            known = self.found(hashes)
+            self.touched[known[known >= 0]] = self.steps
+            new = len(np.unique(hashes[known < 0]))
+            while self.used + new > len(self.hashes):
+                self._room()
+        first, rows = self.used, np.empty(len(hashes), np.int32)
+        self.used = touch(self.slots, self.hashes, self.touched, first, self.steps, hashes, rows)
+        return rows, first
 
     def drop(self, h: int) -> None:
         """That one leaves now."""
-        row = self.places.get(h)
-        if row is not None:
+        (row,) = self.found(np.array([h], np.uint64))
+        if row >= 0:
             self.steps += 1
             self._resize(np.delete(np.arange(len(self)), row), len(self.hashes))
 
-    def known(self, hashes: Sequence[int]) -> npt.NDArray[np.intp]:
+    def found(self, hashes: Hashes) -> Places:
         """Row of each, -1 where there is none."""
-        if self.ascending is not None:
-            return self.found(np.array(hashes, np.uint64))
-        get = self.places.get
-        return np.array([get(h, -1) for h in hashes], np.intp)
-
-    def found(self, hashes: Hashes) -> npt.NDArray[np.intp]:
-        """The same for hundreds at once."""
-        if self.ascending is None:
-            return self.known(hashes.tolist())
-        ordered, rows = self.ascending
-        at = ordered[:-1].searchsorted(hashes)  # whatever is larger than all is compared with the last
-        return np.where(ordered[at] == hashes, rows[at], -1)
-
-    def step(self, name: str, at: Any, gradient: Floats, rate: np.float32 | Floats) -> None:
-        """AdaGrad on the rows `at` of a column, which are distinct; `rate` of all or of each."""
-        adagrad(self.values[name], self.squares[name], at, gradient, rate)
+        rows = np.empty(len(hashes), np.int32)
+        find(self.slots, self.hashes, hashes, rows)
+        return rows
 
     def _room(self) -> None:
         """Grow, or at the bound take out those longest untouched (of equals the smaller hash)."""
@@ -137,7 +125,7 @@ class Rows:
         for name in self.columns:
             self.values[name][: len(kept)], self.squares[name][: len(kept)] = values[name][kept], squares[name][kept]
         self.used = len(kept)
-        self.places = {h: i for i, h in enumerate(self.hashes[: len(kept)].tolist())}
+        index(self.slots, self.hashes, self.used)
         self.moved = self.steps
 
     # ------------------------------------------------------------------------------------------------------------ bytes
@@ -171,7 +159,8 @@ class Rows:
         if [*map(len, blocks)] != sizes or (memories is not None and [*map(len, memories)] != sizes):
             raise ValueError("rows that are cut")
         self.steps = self.moved = steps
-        self._allot(max(n, min(self.most, FIRST)), learning=memories is not None)
+        self.learning = memories is not None
+        self._allot(max(n, min(self.most, FIRST)))
         halves: list[tuple[Sequence[Buffer], list[npt.NDArray[Any]]]] = [
             (blocks, [self.hashes, *self.values.values()]),
             (memories or (), [self.touched, *self.squares.values()]),
@@ -181,19 +170,96 @@ class Rows:
                 at = 0
                 for column in columns:
                     at = fill(column[i * BLOCK : min((i + 1) * BLOCK, n)], part, at)
-        self.used, self.places, self.ascending = n, {}, None
-        if memories is not None:
-            self.places = {h: i for i, h in enumerate(self.hashes[:n].tolist())}
-        elif n:
-            order = np.argsort(self.hashes[:n])
-            self.ascending = self.hashes[:n][order], order
+        self.used = n
+        index(self.slots, self.hashes, n)
 
 
-def adagrad(values: Floats, squares: Floats, at: Any, gradient: Floats, rate: np.float32 | Floats) -> None:
-    """One step on the rows `at`, which are distinct."""
-    total = squares[at] + gradient * gradient
-    squares[at] = total
-    values[at] -= rate * gradient / np.sqrt(total)
+@kernel("int64(int64)")
+def room(n: int) -> int:
+    """Slots for so many rows: a power of two, at least twice as many."""
+    slots = 2
+    while slots < 2 * n:
+        slots *= 2
+    return slots
+
+
+@kernel("int64(int32[::1], uint64[::1], uint64)")
+def slot_of(slots: Places, hashes: Hashes, h: int) -> int:
+    """Where in `slots` the row of a hash stands, or would."""
+    mask = np.uint64(len(slots) - 1)
+    at = (
+        ((h ^ (h >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+    ) & mask  # ids are hashes; those of tests need not be
+    while slots[at] >= 0 and hashes[slots[at]] != h:
+        at = (at + np.uint64(1)) & mask
+    return int(at)
+
+
+@kernel("void(int32[::1], uint64[::1], int64)")
+def index(slots: Places, hashes: Hashes, n: int) -> None:
+    """Enters the first `n` rows into slots that are free."""
+    for row in range(n):
+        slots[slot_of(slots, hashes, hashes[row])] = row
+
+
+@kernel("void(int32[::1], uint64[::1], uint64[:], int32[::1])")
+def find(slots: Places, hashes: Hashes, wanted: Hashes, rows: Places) -> None:
+    for i in range(len(wanted)):
+        rows[i] = slots[slot_of(slots, hashes, wanted[i])]
+
+
+@kernel("int64(int32[::1], uint64[::1], uint64[::1], int64, int64, uint64[:], int32[::1])")
+def touch(slots: Places, hashes: Hashes, touched: Hashes, used: int, step: int, wanted: Hashes, rows: Places) -> int:
+    """The rows of `wanted`, which come in where they are not there: there is room. Returns how many rows are used then."""
+    for i in range(len(wanted)):
+        at = slot_of(slots, hashes, wanted[i])
+        if slots[at] < 0:
+            slots[at] = used
+            hashes[used] = wanted[i]
+            used += 1
+        rows[i] = slots[at]
+        touched[rows[i]] = step
+    return used
+
+
+@kernel("void(float32[:, ::1], uint64[::1], int64, int64)")
+def begin(vectors: Floats, hashes: Hashes, first: int, end: int) -> None:
+    """Where vectors of new rows begin: small, and a function of the hash, so that every replay sees the same. Uniform, variance 0.01."""
+    for row in range(first, end):
+        for j in range(vectors.shape[1]):
+            x = hashes[row] + np.uint64(j + 1) * np.uint64(0x9E3779B97F4A7C15)  # splitmix64
+            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            x ^= x >> np.uint64(31)
+            unit = np.float32(x >> np.uint64(40)) / np.float32(1 << 24)
+            vectors[row, j] = (unit - np.float32(0.5)) * np.float32(0.34641016)
+
+
+@kernel("float32(float32[::1], float32[::1])")
+def dot(a: Floats, b: Floats) -> np.float32:
+    """Σ a · b in eight sums, which need not wait for each other."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0.0)
+    whole = len(a) // 8 * 8
+    for j in range(0, whole, 8):
+        s0 += a[j] * b[j]
+        s1 += a[j + 1] * b[j + 1]
+        s2 += a[j + 2] * b[j + 2]
+        s3 += a[j + 3] * b[j + 3]
+        s4 += a[j + 4] * b[j + 4]
+        s5 += a[j + 5] * b[j + 5]
+        s6 += a[j + 6] * b[j + 6]
+        s7 += a[j + 7] * b[j + 7]
+    for j in range(whole, len(a)):
+        s0 += a[j] * b[j]
+    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
+
+
+@kernel("void(float32[::1], float32[::1], float32[::1], float32)")
+def adagrad(values: Floats, squares: Floats, gradient: Floats, rate: np.float32) -> None:
+    """One step: J. Duchi, E. Hazan, Y. Singer, Adaptive subgradient methods (JMLR 2011)."""
+    for j in range(len(values)):
+        squares[j] += gradient[j] * gradient[j]
+        values[j] -= rate * gradient[j] / np.sqrt(squares[j])
 
 
 def fill(array: npt.NDArray[Any], value: Buffer, at: int) -> int:
@@ -201,14 +267,3 @@ def fill(array: npt.NDArray[Any], value: Buffer, at: int) -> int:
     end = at + array.nbytes
     array.reshape(-1)[:] = np.frombuffer(value, array.dtype, array.size, at)
     return end
-
-
-def start(h: int, factors: int) -> Floats:
-    """Where a vector begins: small, and a function of its hash, so that every replay sees the same. Uniform, variance 0.01."""
-    x = np.uint64(h) + np.arange(1, factors + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # splitmix64
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    unit = (x >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
-    result: Floats = (unit - np.float32(0.5)) * np.float32(0.34641016)
-    return result

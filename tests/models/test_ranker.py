@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import models.ranker
 from models.ranker import Context, Ranker, moved_rank
+from models.rows import begin
 
 FEATURES = 3
 PRIOR = np.array([1.0, 0.0, 0.0], np.float32)
@@ -150,3 +151,72 @@ def test_a_model_that_is_cut_or_foreign_is_refused(cut: int) -> None:
 def test_the_running_rank_moves_towards_what_was_taken() -> None:
     """A well-ranked choice lowers it."""
     assert moved_rank(2.0, 0) < 2.0 < moved_rank(2.0, 100)
+
+
+class Written:
+    """The step written down in numpy, a dictionary a column, in doubles: what the kernels are compared with."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        self.like = ranker
+        self.weights, self.contexts = ranker.weights.astype(float), ranker.contexts.astype(float)
+        self.weights2, self.contexts2 = (ranker.squares[name].astype(float) for name in ("weights", "contexts"))
+        self.rows: dict[int, dict[str, np.ndarray]] = {}
+
+    def row(self, h: int) -> dict[str, np.ndarray]:
+        if h not in self.rows:
+            begins = np.zeros((1, 4), np.float32)
+            begin(begins, np.array([h], np.uint64), 0, 1)
+            self.rows[h] = {"bias": np.zeros(1), "stage": np.zeros(4), "answers": np.zeros(4), "says": begins[0].astype(float)}
+            self.rows[h] |= {f"{name}2": np.full(len(value), 0.1) for name, value in self.rows[h].items()}
+        return self.rows[h]
+
+    def learn(self, hashes: np.ndarray, x: np.ndarray, context: Context, took: int, sampled: np.ndarray | None) -> None:
+        like, x = self.like, x.astype(float)
+        bins, stage = like.bins(context)
+        slate, before = [self.row(h) for h in hashes.tolist()], [self.row(h) for h in context.recent[: like.recent]]
+        ages = like.ages[: len(before)].astype(float)
+        user = (
+            self.contexts[bins[1]]
+            + self.contexts[bins[2]]
+            + sum((age * one["says"] for age, one in zip(ages, before, strict=False)), np.zeros(4))
+        )
+        scores = x @ self.weights[bins].sum(0) + np.array([one["bias"][0] + one["stage"][stage] + one["answers"] @ user for one in slate])
+        scores = scores + (0.0 if sampled is None else np.log(sampled))
+        p = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        error = p - (np.arange(len(p)) == took)
+        toward = sum((e * one["answers"] for e, one in zip(error, slate, strict=False)), np.zeros(4))
+        for at, row in enumerate(bins):
+            step(self.weights, self.weights2, row, error @ x + (like.shrink if at else 0.0) * self.weights[row], like.rate)
+        for row in bins[1:3]:
+            step(self.contexts, self.contexts2, row, toward, like.factor_rate)
+        for e, q, one in zip(error, p, slate, strict=False):
+            step(one["bias"], one["bias2"], 0, e + like.shrink * q * one["bias"][0], like.bias_rate)
+            step(one["stage"], one["stage2"], stage, e + like.shrink * q * one["stage"][stage], like.bias_rate)
+            step(one["answers"], one["answers2"], slice(None), e * user + like.shrink * abs(e) * one["answers"], like.factor_rate)
+        for age, one in zip(ages, before, strict=False):
+            step(one["says"], one["says2"], slice(None), age * (toward + 0.1 * like.shrink * one["says"]), like.factor_rate)
+
+
+def step(values: np.ndarray, squares: np.ndarray, at: object, gradient: np.ndarray, rate: float) -> None:
+    """AdaGrad."""
+    squares[at] += gradient**2
+    values[at] -= rate * gradient / np.sqrt(squares[at])
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 2**32), min_size=1, max_size=6))
+def test_a_step_is_what_its_formula_says(seeds: list[int]) -> None:
+    """Every column after a few steps, up to rounding, as long as nothing leaves."""
+    ranker = Ranker(PRIOR, factors=4, items=256, recent=4)
+    written = Written(ranker)
+    for one in map(example, seeds):
+        ranker.learn(*one)
+        written.learn(*one)
+    assert ranker.weights == pytest.approx(written.weights, rel=1e-3, abs=1e-4)
+    assert ranker.contexts == pytest.approx(written.contexts, rel=1e-3, abs=1e-4)
+    rows = ranker.items.found(np.array(list(written.rows), np.uint64))
+    assert sorted(rows.tolist()) == list(range(len(ranker.items)))
+    for row, one in zip(rows, written.rows.values(), strict=False):
+        for name in ("bias", "stage", "answers", "says"):
+            assert np.atleast_1d(ranker.items[name][row]) == pytest.approx(one[name], rel=1e-3, abs=1e-4)
+            assert np.atleast_1d(ranker.items.squares[name][row]) == pytest.approx(one[f"{name}2"], rel=1e-3, abs=1e-4)

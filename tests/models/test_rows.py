@@ -135,3 +135,37 @@ def test_rows_that_are_only_read_do_not_learn() -> None:
     read.rows.take(2, 1, parts_of(liking.rows)[0])
     with pytest.raises(ValueError, match="cannot learn"):
         read.learn(5, 7, 0.5)
+
+
+@settings(max_examples=60)
+@given(TOLD)
+def test_a_step_moves_a_note_and_a_user_as_its_formula_says(told: list[tuple[int, int, float]]) -> None:
+    """Against the same in numpy and doubles, as long as nothing leaves."""
+    liking, rows = Liking(factors=2, rows=200), {}
+    for user, note, error in told:
+        known = set(rows)
+        liking.learn(user, note, error)
+        names = [note, user ^ models.liking.USER]
+        for h in set(names) - known:
+            values = begun(h) if h == note else np.zeros(3)
+            rows[h] = values, np.full(3, 0.1)
+        old = [rows[h][0].copy() for h in names]
+        for h, own, other, share in ((names[0], old[0], old[1], 1.0), (names[1], old[1], old[0], 0.5)):
+            gradient = error * np.array([1.0, *other[1:]]) + 0.03 * abs(error) * own
+            values, squares = rows[h]
+            squares += gradient**2
+            values -= 0.15 * np.array([share, 1.0, 1.0]) * gradient / np.sqrt(squares)
+    for h, (values, _) in rows.items():
+        (row,) = liking.rows.found(np.array([h], np.uint64))
+        assert [liking.rows["bias"][row], *liking.rows["vector"][row]] == pytest.approx(values, rel=1e-3, abs=1e-4)
+
+
+def begun(h: int) -> np.ndarray:
+    """Bias and vector of a note before its first step: splitmix64 of its hash."""
+    vector = []
+    for j in (1, 2):
+        x = (h + j * 0x9E3779B97F4A7C15) % 2**64
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+        vector.append((((x ^ (x >> 31)) >> 40) / 2**24 - 0.5) * 0.34641016)
+    return np.array([0.0, *vector])
