@@ -91,11 +91,22 @@ def named(path: str, **parameters: Any) -> Classifier:
     return made
 
 
+class Steps(AdaGrad):
+    """River's AdaGrad to the last bit, which asks for its rate once a step and not once a feature."""
+
+    def _step_with_dict(self, w: Any, g: Any) -> Any:
+        rate, eps, squares = self.learning_rate, self.eps, self.g2
+        for name, slope in g.items():
+            total = squares[name] = squares[name] + slope**2
+            w[name] -= rate / (total + eps) ** 0.5 * slope
+        return w
+
+
 def logistic(
     names: Sequence[str], prior: Mapping[str, float], intercept: float, rate: float = 0.05, patience: float = 50.0
 ) -> LogisticRegression:
     """River's logistic regression that begins with a prior: weights by name, and squared gradients that stand for examples behind them."""
-    model = LogisticRegression(AdaGrad(rate), intercept_init=intercept, intercept_lr=0.005)
+    model = LogisticRegression(Steps(rate), intercept_init=intercept, intercept_lr=0.005)
     model._weights = VectorDict({name: prior.get(name, 0.0) for name in names})  # River's initializers do not see the feature's name
     model.optimizer.g2.update(dict.fromkeys(names, patience))
     return model
@@ -126,7 +137,7 @@ class Actions:
     >>> x = np.array([[0.0], [1.0]], np.float32)
     >>> [round(float(p), 3) for p in actions.predict(x)[:, PREDICTED.index("like")]]
     [0.119, 0.269]
-    >>> round(actions.learn("like", x[1], happened=True), 3)
+    >>> round(actions.learn("like", actions.row(x[1]), happened=True), 3)
     0.269
     >>> bool(actions.predict(x)[1, PREDICTED.index("like")] > 0.27)
     True
@@ -157,16 +168,21 @@ class Actions:
 
     # ------------------------------------------------------------------------------------------------------------ verbs
 
-    def learn(self, action: str, x: Floats, happened: bool, times: float = 1.0, *, late: bool = True, beyond: float = 0.0) -> float:
+    def row(self, x: Floats) -> dict[str, float]:
+        """Features as River wants them, to be learned from by several actions. Raises `ValueError` on those that are no numbers."""
+        if x.shape != (len(self.names),) or not np.isfinite(x).all():
+            raise ValueError(f"features {x.shape}: wanted {len(self.names)} numbers")
+        return dict(zip(self.names, x.astype(np.float64).tolist(), strict=True))
+
+    def learn(
+        self, action: str, row: dict[str, float], happened: bool, times: float = 1.0, *, late: bool = True, beyond: float = 0.0
+    ) -> float:
         """One example of one action, which stands for so many; returns the rate predicted before.
 
         `late`: what happened was a negative before. `beyond`: log-odds that are known beside the features; linear models learn the error of
-        both together. Raises `ValueError` on features that are no numbers.
+        both together.
         """
-        if x.shape != (len(self.names),) or not np.isfinite(x).all():
-            raise ValueError(f"features {x.shape}: wanted {len(self.names)} numbers")
         model = self.models[action]
-        row = dict(zip(self.names, x.astype(np.float64).tolist(), strict=True))
         of_features = self._proba(action, row)
         p = joined(of_features, beyond)
         if self.weighs[action]:

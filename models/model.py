@@ -38,6 +38,8 @@ GIVEN = tuple(action for action in PREDICTED if action not in ("click", "hide"))
 GIVEN_COLUMNS = [PREDICTED.index(action) for action in GIVEN]
 ITEMS, LIKES = ("block", "memory"), ("like", "like_memory")
 """Names of parts: of the ranker's item part, and of what is known of likes."""
+Row = dict[str, float]
+"""Features by name."""
 FADE = 0.9995
 """What an example leaves of the tallies before it: they speak of the last few thousand."""
 
@@ -143,20 +145,21 @@ class Model:
     def shown(self, u: int, h: int, x: Floats, t: int) -> None:
         """An exposure."""
         if self.share >= 1.0 or drawn(u, h) < self.share:
-            self.negative("click", u, h, x, 1.0 / self.share)
-            self.negative("hide", u, h, x, 1.0 / self.share)
+            row = self.actions.row(x)
+            self.negative("click", u, h, row, 1.0 / self.share)
+            self.negative("hide", u, h, row, 1.0 / self.share)
         self.passed(t)
 
     def engaged(self, action: str, u: int, h: int, x: Floats, t: int, first: bool) -> None:
         """An action after an exposure; `first`: the user's first engagement with the note."""
-        at_once = first and action in GIVEN
+        at_once, row = first and action in GIVEN, self.actions.row(x)
         if first:
             for name in GIVEN:
                 if name != action:
-                    self.negative(name, u, h, x, 1.0)
-            self.positive("click", u, h, x)
+                    self.negative(name, u, h, row, 1.0)
+            self.positive("click", u, h, row)
         if action in PREDICTED and action != "click":
-            self.positive(action, u, h, x, late=not at_once)
+            self.positive(action, u, h, row, late=not at_once)
         self.passed(t)
 
     def chose(self, hashes: Hashes, x: Floats, context: Context, took: int, sampled: Floats) -> None:
@@ -167,24 +170,24 @@ class Model:
         """A user was erased."""
         self.liking.forget(u)
 
-    def learn(self, action: str, u: int, h: int, x: Floats, happened: bool, times: float = 1.0, late: bool = True) -> float:
+    def learn(self, action: str, u: int, h: int, row: Row, happened: bool, times: float = 1.0, late: bool = True) -> float:
         """One example of one action, which stands for so many; returns the rate predicted before."""
         if action != "like":
-            return min(max(self.actions.learn(action, x, happened, times, late=late), EDGE), 1.0 - EDGE)
+            return min(max(self.actions.learn(action, row, happened, times, late=late), EDGE), 1.0 - EDGE)
         beyond = float(self.liking.beyond(u, np.array([h], np.uint64))[0])
-        p = min(max(self.actions.learn(action, x, happened, times, late=late, beyond=beyond), EDGE), 1.0 - EDGE)
+        p = min(max(self.actions.learn(action, row, happened, times, late=late, beyond=beyond), EDGE), 1.0 - EDGE)
         self.liking.learn(u, h, times * weight(p, happened, late) * (p - happened))
         return p
 
-    def negative(self, action: str, u: int, h: int, x: Floats, times: float) -> None:
+    def negative(self, action: str, u: int, h: int, row: Row, times: float) -> None:
         if action in self.actions.models:
-            p = self.learn(action, u, h, x, False, times)
+            p = self.learn(action, u, h, row, False, times)
             self.tallies[PREDICTED.index(action)].add(times, times * p, -times * log(1.0 - p), 0.0)
 
-    def positive(self, action: str, u: int, h: int, x: Floats, late: bool = True) -> None:
+    def positive(self, action: str, u: int, h: int, row: Row, late: bool = True) -> None:
         """`late`: takes the negative back that its chance entered as."""
         if action in self.actions.models:
-            p = self.learn(action, u, h, x, True, late=late)
+            p = self.learn(action, u, h, row, True, late=late)
             tally = self.tallies[PREDICTED.index(action)]
             if late:
                 tally.loss += log(1.0 - p) - log(p)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isnan
 from struct import Struct as Layout
-from struct import unpack
+from struct import pack, unpack
 
 import msgspec
 
@@ -25,6 +25,8 @@ class Standing(msgspec.Struct, array_like=True, gc=False):
 HALF = Layout("<e")
 PLACED = Layout("<hBbbf")
 """A row of `Open.placed`: position (-1 passed over), slot, first source (-1 none), pool tier (-1 none), propensity or weight."""
+TIER = 4
+"""Where the tier stands in it."""
 FURTHEST = 2**15 - 1
 """Position from which on places are told apart no more: who pages on and on comes there."""
 
@@ -66,12 +68,17 @@ class Open(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     def weights(self) -> tuple[float, ...]:
         """Sampling weight of each row: 1 for what was shown."""
-        rows = list(PLACED.iter_unpack(self.placed))
-        return (*(1.0 for _ in rows[: self.shown]), *(row[4] for row in rows[self.shown :]))
+        passed = self.placed[self.shown * PLACED.size :]
+        return (*(1.0,) * self.shown, *[row[4] for row in PLACED.iter_unpack(passed)])
 
     def place(self, row: int) -> tuple[int, int, int, int, float]:
         """(position, slot, source, tier, propensity) of a row."""
         return PLACED.unpack_from(self.placed, row * PLACED.size)
+
+    def pooled(self) -> list[tuple[int, int, int]]:
+        """(row, slot, tier) of what was shown from the pools."""
+        tiers = self.placed[TIER : self.shown * PLACED.size : PLACED.size]
+        return [(row, self.place(row)[1], tier) for row, tier in enumerate(tiers) if tier < 128]  # a signed byte: the others are below 0
 
     def features_of(self, row: int) -> bytes:
         rows = len(self.hashes) >> 3
@@ -98,7 +105,7 @@ def opened(slate: Slate, t: int) -> Open:
         slate.request_id,
         t,
         len(slate.items),
-        b"".join([item.h.to_bytes(8, "little") for item in items]),
+        pack(f"<{len(items)}Q", *[item.h for item in items]),
         b"".join([PLACED.pack(min(i.p, FURTHEST), i.slot, (i.sources & -i.sources).bit_length() - 1, i.tier, i.propensity) for i in items]),
         slate.feature_set,
         slate.features,

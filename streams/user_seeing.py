@@ -130,12 +130,10 @@ class Seeing:
         """A slate leaves: what it showed and nobody saw is no longer under way."""
         slate, standing = user.slates.pop(i), user.hot.slates.pop(i)
         user.dirty |= HOT | SLATES
-        for row in range(slate.shown):
+        for row, slot, tier in slate.pooled():
             if not standing.marks[row]:
-                _, slot, _, tier, _ = slate.place(row)
-                if tier >= 0:
-                    h = slate.digest(row)
-                    out.tell("by-note", h, NoteServed(0, 0, 0, -1, t, -1, slot, tier, h))
+                h = slate.digest(row)
+                out.tell("by-note", h, NoteServed(0, 0, 0, -1, t, -1, slot, tier, h))
 
     def set_timer(self, out: Out, key: bytes, user: User) -> None:
         out.timer(FAMILY, key, min((standing.until for standing in user.hot.slates), default=None))

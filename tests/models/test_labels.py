@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river.optim import AdaGrad
 
 import models.labels
 from config.events import PREDICTED
@@ -24,7 +25,7 @@ def fresh() -> Actions:
 
 def tell(actions: Actions, told: list[tuple[str, int, bool]]) -> Actions:
     for action, seed, happened in told:
-        actions.learn(action, np.random.default_rng(seed).normal(size=2).astype(np.float32), happened)
+        actions.learn(action, actions.row(np.random.default_rng(seed).normal(size=2).astype(np.float32)), happened)
     return actions
 
 
@@ -34,11 +35,11 @@ def rate_after(model: Classifier, rate: float, at_once: float) -> float:
     one = np.array([1.0, 0.0], np.float32)
     for happened in rng.random(6_000) < rate:
         if happened and rng.random() < at_once:
-            actions.learn("like", one, True, late=False)
+            actions.learn("like", actions.row(one), True, late=False)
             continue
-        actions.learn("like", one, False)
+        actions.learn("like", actions.row(one), False)
         if happened:
-            actions.learn("like", one, True)
+            actions.learn("like", actions.row(one), True)
     return float(actions.predict(one[None])[0, LIKE])
 
 
@@ -53,6 +54,19 @@ def test_a_learner_that_was_stopped_anywhere_goes_on_byte_for_byte(told: list[tu
     """decode(encode(models)) learns on as they would have."""
     resumed = fresh().decode(tell(fresh(), told[:cut]).encode())
     assert tell(resumed, told[cut:]).encode() == tell(fresh(), told).encode()
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.booleans(), st.floats(0.1, 100)), max_size=20))
+def test_the_default_learns_as_rivers_own(told: list[tuple[float, float, bool, float]]) -> None:
+    """Its optimizer is River's AdaGrad to the last bit."""
+    ours, rivers = (logistic(NAMES, {"a": 1.0}, -1.0) for _ in range(2))
+    rivers.optimizer = AdaGrad(0.05)
+    rivers.optimizer.g2.update(ours.optimizer.g2)
+    for a, b, happened, w in told:
+        for model in (ours, rivers):
+            model.learn_one({"a": a, "b": b}, happened, w=w)
+    assert (ours.weights, ours.intercept, ours.optimizer.g2) == (rivers.weights, rivers.intercept, rivers.optimizer.g2)
 
 
 @settings(max_examples=40)
@@ -84,7 +98,7 @@ def test_a_late_positive_takes_its_negative_back() -> None:
         model = actions.models["like"]
         model.optimizer.g2.update(dict.fromkeys(NAMES, 1e6))  # type: ignore[attr-defined]
         for happened, late in told:
-            actions.learn("like", one, happened, late=late)
+            actions.learn("like", actions.row(one), happened, late=late)
         steps.append(model.weights["a"] - 1.0)  # type: ignore[attr-defined]
     assert steps[0] == pytest.approx(steps[1], rel=0.05)
     assert steps[1] > 0.0
@@ -96,7 +110,7 @@ def test_what_is_known_beside_the_features_is_not_learned_by_them() -> None:
     for beyond in (0.0, float(np.log(4.0))):
         actions, rng = Actions(NAMES, {"like": logistic(NAMES, {}, 0.0, patience=1.0)}), np.random.default_rng(2)
         for happened in rng.random(2_000) < 0.8:
-            p = actions.learn("like", one, bool(happened), late=False, beyond=beyond)
+            p = actions.learn("like", actions.row(one), bool(happened), late=False, beyond=beyond)
         moved.append(float(actions.predict(one[None])[0, LIKE]))
     assert moved[0] == pytest.approx(0.8, abs=0.05)
     assert moved[1] == pytest.approx(0.5, abs=0.05)
@@ -131,7 +145,7 @@ def test_an_example_that_is_none_teaches_nothing(x: np.ndarray) -> None:
     actions = fresh()
     before = actions.encode()
     with pytest.raises(ValueError, match="features"):
-        actions.learn("like", x, True)
+        actions.learn("like", actions.row(x), True)
     assert actions.encode() == before
 
 

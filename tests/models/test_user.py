@@ -152,6 +152,7 @@ def test_a_slate_is_kept_whole_and_told_by_row() -> None:
     key = hash64("b").to_bytes(8, "little")
     assert (kept.row(key), kept.row(hash64("p").to_bytes(8, "little"))) == (1, -1)
     assert kept.place(1) == (1, 1, 4, 0, 0.5)
+    assert kept.pooled() == [(1, 1, 0), (2, 2, 1)]
     assert kept.digest(1) == hash64("b")
     assert kept.features_of(3) == np.array([6, 7], np.float16).tobytes()
     assert kept.engage(1) == 1.0
