@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from math import sqrt
-
 import numpy as np
 import numpy.typing as npt
 
+from models.kernel import kernel
+
+Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 TINY = 1e-9
-GONE = -np.inf
-"""What a row is worth that has its place."""
 
 
 class Diversity:
@@ -59,69 +58,101 @@ class Diversity:
         m, n = len(scores), min(n, len(scores))
         if not n:
             return np.empty(0, np.intp)
-        # The many small steps of this loop are a tenth of a feed: they write where they read, and methods are called that need no wrapper.
         value = scores - np.add.reduce(scores) / scores.dtype.type(m)
         deviation = float(np.sqrt(np.add.reduce(value * value) / scores.dtype.type(m)))
-        value = value / deviation if deviation > 0.0 else np.zeros(m)
-        limit = max(1, int(self.tag_share * n))
-        used: dict[int, int] = {}
-        """places by tag"""
-        full = np.zeros(m, np.bool_)
-        """rows with a tag that has its share"""
+        value = (value / deviation if deviation > 0.0 else np.zeros(m)).astype(np.float64)
         doubles = vectors.astype(np.float64)
-        common = doubles @ doubles.T
-        new = common.diagonal().copy()
-        """by row, the square of what is new in it against what stands in the window"""
-        told = np.zeros((self.window, m))
-        """by place of the window and row, how much of the row lies along what that place brought: those directions are at right angles"""
-        known = np.zeros((self.window, m))
-        """their squares"""
-        told_by, known_by = list(told), list(known)
-        by, tags_of = authors.tolist(), tags.tolist()
-        chosen: list[int] = []
-        worth = value.astype(np.float64)
-        for place in range(n):
-            if place:
-                np.sqrt(new, out=worth)
-                worth *= self.spread
-                worth += value
-            row = int(worth.argmax())
-            if full[row] or (before and by[row] == before):
-                row = allowed(worth, value != GONE, full, authors, before)
-            chosen.append(row)
-            value[row], before = GONE, by[row]
-            for tag in set(tags_of[row]):
-                used[tag] = used.get(tag, 0) + 1
-                if used[tag] == limit and tag:
-                    full |= (tags == tag).any(1)
-            if place == n - 1:
-                break
-            length = float(new[row])
-            along = told[:, row] @ told
-            np.subtract(common[row], along, out=along)
-            at = place % self.window
-            if place >= self.window:
-                new += known_by[at]
-            if length > TINY:
-                np.divide(along, sqrt(length), out=told_by[at])
-            else:
-                told_by[at].fill(0.0)
-            np.multiply(told_by[at], told_by[at], out=known_by[at])
-            new -= known_by[at]
-            np.maximum(new, 0.0, out=new)
-        return np.array(chosen, np.intp)
+        chosen = np.empty(n, np.intp)
+        limit = max(1, int(self.tag_share * n))
+        slide(
+            value,
+            doubles @ doubles.T,
+            np.ascontiguousarray(authors),
+            np.ascontiguousarray(tags),
+            self.spread,
+            self.window,
+            limit,
+            before,
+            chosen,
+        )
+        return chosen
 
 
-def allowed(worth: npt.NDArray[np.float64], free: Mask, full: Mask, authors: Hashes, before: int) -> int:
-    """The best row under the rules, or under those that leave one."""
-    apart = free & (authors != before) if before else free
-    row = best(worth, apart & ~full)
-    if row < 0:
-        row = best(worth, apart)
-    return row if row >= 0 else best(worth, free)
+@kernel("boolean(uint64[:, ::1], int64, int64, uint64)")
+def has(tags: Hashes, row: int, slots: int, tag: int) -> bool:
+    """One of the first slots of a row holds the tag."""
+    for slot in range(slots):  # noqa: SIM110 - kernels have no generators
+        if tags[row, slot] == tag:
+            return True
+    return False
 
 
-def best(worth: npt.NDArray[np.float64], allowed: npt.NDArray[np.bool_]) -> int:
-    """The first of the rows that are worth most among those allowed; -1 when none is."""
-    row = int(np.where(allowed, worth, -np.inf).argmax())
-    return row if allowed[row] else -1
+@kernel("int64(float64[::1], boolean[::1], boolean[::1], uint64[::1], uint64, boolean, boolean)")
+def best(worth: Doubles, free: Mask, full: Mask, authors: Hashes, before: int, apart: bool, open: bool) -> int:
+    """The first of the free rows that are worth most, -1 when there is none: with `apart` none by the author `before`, with `open` none
+    with a full tag."""
+    row = -1
+    for i in range(len(worth)):
+        if free[i] and not (apart and authors[i] == before) and not (open and full[i]) and (row < 0 or worth[i] > worth[row]):
+            row = i
+    return row
+
+
+@kernel("void(float64[::1], float64[:, ::1], uint64[::1], uint64[:, ::1], float64, int64, int64, uint64, int64[::1])")
+def slide(
+    value: Doubles,
+    common: Doubles,
+    authors: Hashes,
+    tags: Hashes,
+    spread: float,
+    window: int,
+    limit: int,
+    before: int,
+    chosen: npt.NDArray[np.intp],
+) -> None:
+    """Rows for as many places as `chosen` has, greedily.
+
+    Shapes: value [m], in standard deviations; common [m, m], products of the vectors; authors [m]; tags [m, t]. `limit`: places a tag may
+    have.
+    """
+    m, n = len(value), len(chosen)
+    free, full, worth = np.ones(m, np.bool_), np.zeros(m, np.bool_), np.empty(m)
+    new = np.empty(m)  # the square of what is new in a row against what stands in the window
+    told = np.zeros((window, m))  # how much of a row lies along what each place brought: those directions are at right angles
+    along = np.empty(m)
+    for i in range(m):
+        new[i] = common[i, i]
+    for place in range(n):
+        for i in range(m):
+            worth[i] = value[i] if not place else np.sqrt(new[i]) * spread + value[i]
+        apart = before != 0
+        row = best(worth, free, full, authors, before, apart, True)
+        if row < 0:
+            row = best(worth, free, full, authors, before, apart, False)
+        if row < 0:
+            row = best(worth, free, full, authors, before, False, False)
+        chosen[place], free[row], before = row, False, authors[row]
+        for slot in range(tags.shape[1]):
+            tag = tags[row, slot]
+            if not tag or has(tags, row, slot, tag):
+                continue
+            used = 0
+            for earlier in range(place + 1):
+                used += has(tags, chosen[earlier], tags.shape[1], tag)
+            if used == limit:
+                for i in range(m):
+                    full[i] = full[i] or has(tags, i, tags.shape[1], tag)
+        if place == n - 1:
+            return
+        at, length = place % window, new[row]
+        for i in range(m):
+            along[i] = 0.0
+        for back in range(window):
+            mine = told[back, row]
+            if mine != 0.0:
+                for i in range(m):
+                    along[i] += mine * told[back, i]
+        for i in range(m):
+            gone = told[at, i]
+            told[at, i] = (common[row, i] - along[i]) / np.sqrt(length) if length > TINY else 0.0
+            new[i] = max(new[i] + gone * gone - told[at, i] * told[at, i], 0.0)
