@@ -11,6 +11,7 @@ import numpy.typing as npt
 from models.interest import Taste
 from models.neighbours import NOBODY, Front
 from models.ranker import Context
+from models.sorting import ascending
 
 Floats = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
@@ -40,7 +41,7 @@ def join(fronts: Sequence[Front]) -> Joined:
     """Heads as one table; a head that is absent has no rows."""
     fronts_of = fronts or [NOBODY]
     found = np.concatenate([front.hashes for front in fronts_of])
-    order = np.argsort(found, kind="stable")
+    order = ascending(found)
     ordered = found[order]
     first = np.empty(len(found), np.bool_)
     first[:1] = True

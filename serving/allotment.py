@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from config.records import SLOTS, SOURCES
 from config.settings import Feed, Pool
+from models.draws import draw
 from serving.match import match
 from serving.stages import Candidates, Mask, Placed, Query, Scored, Viewer
 from serving.underway import Underway
@@ -91,19 +92,10 @@ class Ladder:
         promised = due * np.exp(np.minimum(np.maximum(pull - pull.max(), -30.0), 0.0))
         utility = score / max(temperature, 1e-3) + pull
         best = np.exp(np.minimum(np.maximum(utility - utility.max(), -30.0), 0.0))
-        drawn: list[tuple[int, float]] = []
-        for luck in rng.random(min(count, score.size)).tolist():
-            owed = promised.sum()
-            chances = best * ((1.0 - self.base_share if owed > 0.0 else 1.0) / best.sum())
-            if owed > 0.0:
-                chances += promised * (self.base_share / owed)
-            sums = chances.cumsum()
-            at = min(int(sums.searchsorted(luck * sums[-1], side="right")), score.size - 1)
-            while chances[at] <= 0.0:  # taken before: rounding led here
-                at -= 1
-            drawn.append((at, float(min(1.0, chances[at] / sums[-1]))))
-            promised[at] = best[at] = 0.0
-        return drawn
+        lucks = rng.random(min(count, score.size))
+        rows, propensities = np.empty(lucks.size, np.intp), np.empty(lucks.size)
+        draw(promised, best, self.base_share, lucks, rows, propensities)
+        return list(zip(rows.tolist(), propensities.tolist(), strict=True))
 
 
 class Allotment:

@@ -29,6 +29,7 @@ from config.settings import Settings
 from models.features import begins
 from models.interest import Interests
 from models.note import Text
+from models.sorting import ascending
 from models.user import LEDGER, Hot
 from serving.allotment import Allotment
 from serving.asker import recent_hashes
@@ -222,7 +223,7 @@ class Feed:
         sizes = np.array(counted, np.intp)
         ask = np.repeat(np.arange(len(of)), sizes)
         places = np.arange(ask.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        order = np.argsort(found, kind="stable")
+        order = ascending(found)
         found = found[order]
         first = begins(found)
         hashes = found[first]
