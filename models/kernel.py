@@ -4,9 +4,8 @@
     def centred(x, mean): ...
 
 A kernel is a function of arrays and numbers with its types declared, so that it is compiled when its module is imported and never
-inside a request; where the machine code lies beside the source already, an import only loads it
-(`python -m models.kernel` makes it, as `make setup` does). Arithmetic is
-IEEE 754 in the order the source has it: nothing is reordered, so that a replay finds the same bytes.
+inside a request; where the machine code lies beside the source already, an import only loads it (`python -m models.kernel` makes it, as
+`make setup` does). Arithmetic is IEEE 754 in the order the source has it: nothing is reordered, so that a replay finds the same bytes.
 """
 
 from __future__ import annotations
