@@ -20,23 +20,17 @@ import numpy.typing as npt
 
 from config.events import ACTIONS, ENGAGEMENTS
 from models.asker import Asker, Floats, Hashes, Notes
-from models.neighbours import SUMS
+from models.gathering import AFTER, LATELY, LIMIT, LOGS, NAMED, NEAR, SIMILARITIES, SQUARE, TOGETHER, gather, halve, say
 
 DAY = 86_400_000.0
-LIMIT = np.float32(60_000.0)
-"""Inside of what float16 holds."""
 COLD, FAR = -100.0, -30.0
 """Exponents, of 2 and of e, below which nothing is left in float16. What is nearly zero is slow: processors do such numbers by a program."""
-SMALL = np.float32(2.0**-14)
-"""From here on float16 has all its digits."""
 SECOND = 1_000
 SITTING = 60_000
 EARTH_KM = 6_371.0
 FAR_KM = 100.0
 """From here on one distance is as far as another, and as an unknown place."""
 FLOOR = np.float32(0.03)
-SHRINK = 10.0
-"""Of similarities: as in `models.neighbours.Neighbours`."""
 PRIOR = 8.0
 """Engagements that a note's own rates are shrunk by, towards the candidates' mean."""
 
@@ -55,10 +49,6 @@ class Sum(NamedTuple):
     """one number a recent note"""
 
 
-SIMILARITIES = (*SUMS, "logs", "square", "named")
-"""Of a recent note and a candidate, by the recent note's neighbours: the sums of `models/neighbours.py`, shrunk; log(1 + 1000 · together);
-together²; 1 where it names the candidate. 0 where it does not."""
-TOGETHER, AFTER, NEAR, LATELY, LOGS, SQUARE, NAMED = range(len(SIMILARITIES))
 ALIKE = len(SIMILARITIES)
 """The cosine of the tags."""
 
@@ -178,55 +168,34 @@ class Frame:
         self.heat: npt.NDArray[np.float64] = np.exp2(np.maximum(heat, COLD))
         """of the hottest candidate's, at each half-life"""
         self.heat[cold] = 0.0
-        self._link()
 
     # ------------------------------------------------------------------------------------------------------ neighbours
 
-    def _link(self) -> None:
-        """The heads' rows that name a candidate: of each its head, and the similarities. Those of one candidate stand together."""
-        joined = self.asker.joined
-        self.owner = self.named = self.first = np.empty(0, np.intp)
-        self.similar = np.empty((len(SIMILARITIES), 0), np.float32)
-        if not len(joined.hashes) or not self.n:
-            return
-        hashes = self.notes["hash"].astype(np.uint64)
-        at = joined.hashes[:-1].searchsorted(hashes)  # whatever is larger than all is compared with the last
-        known = (joined.hashes[at] == hashes).nonzero()[0]
-        column = np.full(len(joined.hashes), -1, np.intp)
-        column[at[known]] = known
-        to = column[joined.place]
-        hit = (to >= 0).nonzero()[0]
-        if not len(hit):
-            return
-        self.owner, to = joined.owner[hit], to[hit]
-        self.first = begins(to)
-        """where another candidate begins …"""
-        self.named = to[self.first]
-        """… and which"""
-        norm = self.past.key[self.owner] * np.sqrt(np.maximum(self.engaged, 1.0)).astype(np.float32)[to] + np.float32(SHRINK)
-        self.similar = np.empty((len(SIMILARITIES), len(hit)), np.float32)
-        np.divide(joined.sums[:, hit], norm, out=self.similar[: len(SUMS)])
-        together = self.similar[TOGETHER]
-        self.similar[LATELY] *= self.past.lately[self.owner]
-        np.log1p(np.float32(1e3) * together, out=self.similar[LOGS])
-        np.multiply(together, together, out=self.similar[SQUARE])
-        np.greater(together, 0.0, out=self.similar[NAMED])
-
     @cached_property
+    def _gathered(self) -> tuple[Floats, Floats]:
+        """`gathered`, by candidates, and `closest`: both of one pass over the heads' rows that name a candidate."""
+        joined, past = self.asker.joined, self.past
+        sums, closest = np.zeros((self.n, len(past.weights)), np.float32), np.zeros(self.n, np.float32)
+        if len(joined.hashes) and self.n:
+            hashes = self.notes["hash"].astype(np.uint64)
+            at = joined.hashes[:-1].searchsorted(hashes)  # whatever is larger than all is compared with the last
+            known = (joined.hashes[at] == hashes).nonzero()[0]
+            candidate = np.full(len(joined.hashes), -1, np.intp)
+            candidate[at[known]] = known
+            by_row, weights = np.ascontiguousarray(joined.sums.T), np.ascontiguousarray(past.weights.T)
+            reach = np.sqrt(np.maximum(self.engaged, 1.0)).astype(np.float32)
+            gather(candidate, joined.place, joined.owner, by_row, past.key, past.lately, reach, weights, SIMILARITIES_OF, sums, closest)
+        return sums, closest
+
+    @property
     def gathered(self) -> Floats:
         """Σ over recent notes of weight · similarity, by the rows of `Past.weights`: shape [sums, n]."""
-        sums = np.zeros((len(self.past.weights), self.n), np.float32)
-        if len(self.first):
-            weighed = self.similar[SIMILARITIES_OF] * self.past.weights[:, self.owner]
-            sums[:, self.named] = np.add.reduceat(weighed, self.first, axis=1)
-        return sums
+        return self._gathered[0].T
 
-    @cached_property
+    @property
     def closest(self) -> Floats:
-        best = np.zeros(self.n, np.float32)
-        if len(self.first):
-            best[self.named] = np.maximum.reduceat(self.similar[TOGETHER], self.first)
-        return best
+        """The highest `together` of any recent note."""
+        return self._gathered[1]
 
     @cached_property
     def kin(self) -> Floats:
@@ -240,18 +209,10 @@ class Frame:
     def tagged(self) -> npt.NDArray[np.float64]:
         """By the columns of `Past.tagged`: the user's weights on the tags, the surplus and the number of recent notes that are alike, and the
         features that are sums over those. Shape […, n]."""
-        tags, names = self.notes["tags"], self.past.names
-        used = np.bitwise_or.reduce(tags).nonzero()[0]  # most notes have a few of the eight
-        said = np.ascontiguousarray(tags[:, used].T)
-        by_feature: npt.NDArray[np.float64] = np.zeros((3 + len(TAGGED), self.n))
-        if len(names):
-            at = names[:-1].searchsorted(said)
-            at = np.where(names.take(at) == said, at, len(names))
-            table = np.ascontiguousarray(self.past.tagged.T)
-            for slot in at:
-                by_feature += table.take(slot, 1)
-        by_feature /= np.sqrt(np.maximum(np.add.reduce(said != 0, 0, np.intp), 1))
-        return by_feature
+        # A copy of the tags: of one record the column lies as it should already, but may be read-only.
+        by_candidate: npt.NDArray[np.float64] = np.zeros((self.n, 3 + len(TAGGED)))
+        say(np.array(self.notes["tags"], order="C"), self.past.names, self.past.tagged, by_candidate)
+        return by_candidate.T
 
     @cached_property
     def kind(self) -> npt.NDArray[np.float64]:
@@ -431,7 +392,7 @@ _UNMET = [(at, feature.unmet) for at, feature in enumerate(FEATURES) if callable
 _UNMET_ROWS = np.array([at for at, _ in _UNMET])
 _UNMET_AS = [(at, NAMES.index(feature.unmet)) for at, feature in enumerate(FEATURES) if isinstance(feature.unmet, str)]
 OTHERS = [(at, feature.formula) for at, feature in enumerate(FEATURES) if not isinstance(feature.formula, Sum)]
-SIMILARITIES_OF = [*(sum_of.similarity for _, sum_of in NEIGHBOURLY), SQUARE, SQUARE]
+SIMILARITIES_OF = np.array([*(sum_of.similarity for _, sum_of in NEIGHBOURLY), SQUARE, SQUARE], np.intp)
 """What the rows of `Past.weights` are weights of."""
 
 RANKED = {"together": 1.0}
@@ -449,8 +410,6 @@ def matrix(frame: Frame) -> Floats:
         x[at] = formula(frame)
     shared: Floats = x[SHARED]
     x[SHARED] = shares(shared, shared.max(1, initial=0.0, keepdims=True))
-    np.maximum(x, -LIMIT, out=x)
-    np.minimum(x, LIMIT, out=x)
     return halves(x).T
 
 
@@ -467,25 +426,14 @@ def unmet(x: Floats, past: Past) -> Floats:
 
 
 def halves(x: Floats) -> Floats:
-    """Each value as float16 holds it: what `x.astype(float16).astype(float32)` gives, ten times faster. For values within `LIMIT`.
+    """Each value as float16 holds it, those beyond `LIMIT` as `LIMIT`: what `x.clip(-LIMIT, LIMIT).astype(float16).astype(float32)` gives.
 
-    >>> halves(np.array([0.1, 1e-6, -1e-9, 2049.0], np.float32)).tolist()
-    [0.0999755859375, 1.0132789611816406e-06, -0.0, 2048.0]
+    >>> halves(np.array([0.1, 1e-6, -1e-9, 2049.0, 1e9], np.float32)).tolist()
+    [0.0999755859375, 1.0132789611816406e-06, -0.0, 2048.0, 60000.0]
     """
-    bits = x.view(np.uint32)
-    cut = bits >> np.uint32(13)
-    cut &= np.uint32(1)
-    cut += np.uint32(0xFFF)
-    cut += bits
-    cut &= np.uint32(0xFFFFE000)
-    rounded = cut.view(np.float32)  # to eleven digits, of equals to the even
-    # Below SMALL float16 has steps of 2^-24, as float32 has between 1/2 and 1.
-    tiny = x + np.float32(0.75)
-    tiny -= np.float32(0.75)
-    signs = bits & np.uint32(0x80000000)
-    tiny.view(np.uint32)[...] |= signs  # of what became 0; a fifth of what copysign takes
-    np.copyto(rounded, tiny, where=np.abs(x) < SMALL)
-    return rounded
+    result = np.empty_like(x)
+    halve(x.reshape(-1), result.reshape(-1))
+    return result
 
 
 _NO_SHARE = halves(np.log(FLOOR)[None])

@@ -101,6 +101,14 @@ def test_an_empty_page_is_an_empty_matrix() -> None:
     assert matrix(Frame(who, candidates[:0], EPOCH, HALF_LIVES)).shape == (0, len(NAMES))
 
 
+def test_records_may_lie_in_bytes_that_cannot_be_written() -> None:
+    """As few as one: its columns are not copied by the way."""
+    who, candidates = drawn(5)
+    one = candidates[:1]
+    x, read_only = (matrix(Frame(who, some, EPOCH, HALF_LIVES)) for some in (one, np.frombuffer(one.tobytes(), NOTE)))
+    assert (x == read_only).all()
+
+
 def test_the_neighbour_of_the_newest_note_leads() -> None:
     """What was taken last weighs most, as long as there was a second between."""
     rng, rules = np.random.default_rng(1), Neighbours()
