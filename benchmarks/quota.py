@@ -1,12 +1,15 @@
 """Quotas at speed: pool places given by two API processes at a fixed rate, and what notes were given beyond their quotas.
 
-python -m benchmarks.quota            300 feeds a second of 4 pool places, as a page of 20 has
-python -m benchmarks.quota --rate 60 --places 20 --kill 25            as many places in fewer pages, and the worker killed after 25 s
+python -m benchmarks.quota            300 feeds a second, two places each
+python -m benchmarks.quota --kill 40            the worker killed with SIGKILL after 40 s, while quotas are being used up
+python -m benchmarks.quota --clock --kill 40    the same objects in one process, by a clock of its own: 300 a second whatever the machine
 
 `upwell up` without the town (broker, store, worker, API) and a second API on the same store; `--notes` notes whose quality is hidden, all in
 the base tier at once, and people who look at each page a second after they asked for it and act as in `tools/worlds/low.json`. Everything
 is production's default but `feed.pool_share`, so that each place is one the pools give. What was given is read from the slates in the log
-afterwards: places of the pools by note and tier, held against the tier's quota. `--kill`: the worker is killed with SIGKILL so many seconds in.
+afterwards, in the order in which they came: a quota is used up when places of all kinds have used it up, and what the pools give the note in that
+tier from then on is beyond it. As many notes as the rate uses up within the run: each process may hold `feed.pool_ahead` of a quota unseen for as long
+as the state is late, so that no quota can be used up in less than about 40 s.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import signal
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -30,10 +34,11 @@ from kafka import KafkaConsumer, TopicPartition
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.rig import cpu
-from config.records import SLOTS, Served, decode_user
-from config.settings import load
+from config.records import SLOTS, Served, SlateItem, decode_user
+from config.settings import PoolTier, load
 from config.topics import full
 from streams.logs import client_settings
+from tests.serving.clocked import Clocked, Given
 from tools import simulate_live
 from tools.simulate_live import MORE, Running
 from tools.worlds.world import World, read
@@ -121,11 +126,11 @@ class Crowd:
             await asyncio.sleep(0.05)
 
 
-def given(running: Running) -> Counter[tuple[int, int]]:
-    """Places of the pools in all slates so far, by note and tier."""
+def given(running: Running) -> Given:
+    """What stands in all slates so far, in the order in which they were appended."""
     settings = load(environ=running.environ)
     topic = full(settings.kafka.prefix, "by-user")
-    found: Counter[tuple[int, int]] = Counter()
+    slates: list[tuple[int, int, list[SlateItem]]] = []
     with contextlib.closing(KafkaConsumer(**client_settings(settings.kafka), enable_auto_commit=False)) as consumer:
         partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
         consumer.assign(partitions)
@@ -136,7 +141,12 @@ def given(running: Running) -> Counter[tuple[int, int]]:
                 for record in records:
                     for told in decode_user(record.value).signals:
                         if isinstance(told, Served) and told.slate is not None:
-                            found.update((item.h, item.tier) for item in told.slate.items if SLOTS[item.slot] == "pool")
+                            slates.append((record.timestamp, len(slates), told.slate.items))
+    found = Given()
+    for _, _, items in sorted(slates, key=lambda slate: slate[:2]):
+        for item in items:
+            if item.tier >= 0:
+                found.saw((item.h, item.tier), SLOTS[item.slot] == "pool", settings.pool.tiers[item.tier].quota)
     return found
 
 
@@ -165,31 +175,54 @@ async def crowd(running: Running, asked: argparse.Namespace) -> tuple[Crowd, flo
     return people, await run
 
 
+def clocked(asked: argparse.Namespace) -> tuple[Clocked, int]:
+    """The same by a clock of its own; and how many notes were counted wrong in the end."""
+    spec = msgspec.structs.replace(read(WORLD), notes=asked.notes, arrival_rounds=1)
+    world, system = World(spec, 1), Clocked({"UPWELL_FEED__POOL_SHARE": "1.0"}, 1)
+    system.loop.run_until_complete(system.run(world, asked.rate, asked.seconds, asked.places, asked.kill, asked.away))
+    wrong = system.loop.run_until_complete(system.counted_wrong(world))
+    system.close()
+    return system, wrong
+
+
+def table(given: Given, tiers: Sequence[PoolTier]) -> str:
+    rows = ["| tier | notes given to | places of the pools | quotas used up | most beyond | mean beyond |", "|---|---|---|---|---|---|"]
+    for tier in sorted({tier for _, tier in given.all}):
+        quota, mine = tiers[tier].quota, [what for what in given.all if what[1] == tier]
+        over = [given.beyond[what] / quota for what in mine if given.all[what] >= quota]
+        pooled = sum(given.pooled[what] for what in mine)
+        most, mean = max(over, default=0.0), sum(over) / max(1, len(over))
+        rows.append(f"| {tiers[tier].name} | {len(mine)} | {pooled} | {len(over)} | {most:.1%} | {mean:.2%} |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=300.0)
-    parser.add_argument("--places", type=int, default=4, help="of a page, all of them the pools'")
-    parser.add_argument("--seconds", type=float, default=75.0)
-    parser.add_argument("--notes", type=int, default=500)
+    parser.add_argument("--places", type=int, default=2, help="of a page, all of them the pools'")
+    parser.add_argument("--seconds", type=float, default=90.0)
+    parser.add_argument("--notes", type=int, default=300)
     parser.add_argument("--kill", type=float, default=-1.0)
+    parser.add_argument("--clock", action="store_true", help="in one process, by a clock of its own")
+    parser.add_argument("--away", type=float, default=6.0, help="with --clock: seconds until another worker comes")
     asked = parser.parse_args()
+    tiers = load(environ={}).pool.tiers
+    if asked.clock:
+        driven, wrong = clocked(asked)
+        print(
+            f"{asked.rate:.0f} feeds/s by the clock of the run: {driven.feeds} feeds, {driven.seen} places seen, {wrong} notes counted wrong\n"
+        )
+        print(table(driven.given, tiers))
+        return
     with simulate_live.running({"UPWELL_FEED__POOL_SHARE": "1.0"}) as system:
         before = spent(system)
         people, rate = asyncio.run(crowd(system, asked))
         after = spent(system)
         counts = given(system)
-        tiers = load(environ={}).pool.tiers
         ms = sorted(1000.0 * t for t in people.took)
-        print("| feeds/s | p50 ms | p99 ms | refused | tier | notes given to | quotas used up | most beyond | mean beyond |")
-        print("|---|---|---|---|---|---|---|---|---|")
-        for tier in sorted({tier for _, tier in counts}):
-            quota = tiers[tier].quota
-            over = [n / quota - 1.0 for (_, t), n in counts.items() if t == tier]
-            full = [max(0.0, x) for x in over if x >= 0.0]
-            print(
-                f"| {rate:.0f} | {ms[len(ms) // 2]:.1f} | {ms[len(ms) * 99 // 100]:.1f} | {people.refused} | {tiers[tier].name} | {len(over)} "
-                f"| {len(full)} | {max(0.0, *over):.1%} | {sum(full) / max(1, len(full)):.2%} |"
-            )
+        print("| feeds/s | p50 ms | p99 ms | refused |", "|---|---|---|---|", sep="\n")
+        print(f"| {rate:.0f} | {ms[len(ms) // 2]:.1f} | {ms[len(ms) * 99 // 100]:.1f} | {people.refused} |\n")
+        print(table(counts, tiers))
         print(f"\nplaces seen: {people.seen}; CPU seconds: " + ", ".join(f"{kind} {after[kind] - before[kind]:.0f}" for kind in after))
 
 

@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from config.settings import Settings, load
 from models.pool import HOUR
 from tools import up
 from tools.mistake import Mistake
 from tools.parts import die_with_parent, free_port
-from tools.worlds.world import Spec, World
+from tools.worlds.world import Spec, World, sigmoid
 
 AHEAD = 0.05
 """Share of a quota that one of two processes may give unseen: the overshoot is (2 - 1) times this at most."""
@@ -42,7 +43,9 @@ ENVIRON = {
     "UPWELL_FEED__SNAPSHOT_S": "0.1",  # an hour lasts seconds here, so what was given must be known soon …
     "UPWELL_FEED__TIMEOUT_S": "0.3",  # … and it counts as unseen for as long as a feed may take
 }
-PAGE = 20
+PAGE = 4
+"""places of a page: as many as are the pools' of a page of 20. What the pools leave is filled by rank, and since nobody here looks at that, it stays
+under way for half an hour of the world: longer pages would close notes by it"""
 VISITORS = 12
 """at once"""
 PEOPLE = 20_000
@@ -230,6 +233,18 @@ MORE: dict[str, dict[str, Any]] = {"comment": {"comment_id": "c"}}
 """What an action needs beside user and note; one comment a person and note."""
 
 
+def environ(spec: Spec) -> dict[str, str]:
+    """Settings of a run. The scorer expects of an average note what it earns here, as it would after a while, and as the simulation has it:
+    no note's own quality is told by that. Begun with rates of another world it would change what it expects in the middle of the run."""
+    prior = load(environ={}).pool.prior
+    click = sigmoid(np.array(spec.click[0])) if spec.click else 1.0
+    rates = {name: float(click * sigmoid(np.array(mean))) for name, (mean, _) in spec.actions.items()}
+    if spec.click:
+        rates["click"] = float(click)
+    told = msgspec.structs.replace(prior, rates=prior.rates | rates)
+    return ENVIRON | {"UPWELL_POOL__PRIOR": msgspec.json.encode(told).decode()}
+
+
 def smaller(spec: Spec, notes: int) -> Spec:
     """The same world with fewer notes, and as many exposures for each."""
     return msgspec.structs.replace(spec, notes=notes, exposures_per_round=max(1, spec.exposures_per_round * notes // spec.notes))
@@ -287,7 +302,7 @@ def running(settings: dict[str, str]) -> Iterator[Running]:
 
 def simulate(spec: Spec, seed: int, kill: int | None = None) -> dict[str, Any]:
     """A system is started, the world lives in it, and it is stopped again. `kill`: the hour in which the worker is killed."""
-    with running(ENVIRON) as system:
+    with running(environ(spec)) as system:
         begin = int(time.time() * 1000) - (spec.rounds + 24) * HOUR
         live = Live(World(spec, seed), system.apis, load(environ=system.environ), begin // HOUR * HOUR)
         asyncio.run(lived(live, system.pid, kill))

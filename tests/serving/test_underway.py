@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from pathlib import Path
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,8 +22,10 @@ from serving.slots import POOL
 from serving.stages import Placed, Query
 from serving.underway import Underway
 from store.layout import PartitionState, encode_partition
+from tests.serving.clocked import Clocked
 from tests.serving.system import System, note
 from tests.serving.test_allotment import SETTINGS, T0, running
+from tools.worlds.world import World, read
 
 QUOTA = SETTINGS.pool.tiers[0].quota
 LOG = "log/upwell.by-user/"
@@ -168,5 +172,25 @@ def test_two_apis_over_one_system_give_each_note_its_quota_and_no_more() -> None
         assert set(given_) == {hash64(f"n{i}") for i in range(12)}
         assert max(given_.values()) <= 1.05 * QUOTA
         assert max(given_.values()) >= 0.5 * QUOTA  # what nobody may give goes by rank, and fills quotas all the same
+    finally:
+        system.close()
+
+
+WORLD = Path(__file__).parents[2] / "tools" / "worlds" / "low.json"
+
+
+def test_at_300_feeds_a_second_from_two_apis_quotas_are_used_up_and_overshot_by_five_per_cent_at_most() -> None:
+    """Production's own objects by a clock of their own, a worker that is dead for a while in the middle, and counters that are exact after it."""
+    soon = {"UPWELL_FEED__SNAPSHOT_S": "0.1", "UPWELL_FEED__TIMEOUT_S": "0.15"}  # so that quotas can be used up within seconds
+    system = Clocked({"UPWELL_FEED__POOL_SHARE": "1.0"} | soon, seed=1, frame_s=0.05)
+    try:
+        world = World(msgspec.structs.replace(read(WORLD), notes=24, arrival_rounds=1), 1)
+        system.loop.run_until_complete(system.run(world, 300.0, 14.0, 1, 3.0, 2.0))
+        base = [what for what in system.given.all if what[1] == 0]
+        assert len(base) == 24
+        assert sum(system.given.all[what] >= QUOTA for what in base) >= 12
+        assert sum(system.given.pooled[what] for what in base) >= 0.75 * QUOTA * 24
+        assert max(system.given.beyond[what] for what in base) <= 0.05 * QUOTA
+        assert system.loop.run_until_complete(system.counted_wrong(world)) == 0
     finally:
         system.close()
