@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.gathering import ROW, WORD, collect
 from models.interest import Taste
-from models.neighbours import NOBODY, Front
+from models.neighbours import SUMS
 from models.ranker import Context
-from models.sorting import ascending
 
 Floats = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
@@ -24,7 +24,6 @@ high). An absent record is a row of zeros."""
 class Joined(NamedTuple):
     """Neighbour heads of a user's recent notes, the newest first, as one table: a row for each neighbour of each head, by neighbour."""
 
-    fronts: Sequence[Front]
     hashes: Hashes
     """each neighbour once, ascending"""
     place: npt.NDArray[np.intp]
@@ -32,28 +31,27 @@ class Joined(NamedTuple):
     owner: npt.NDArray[np.intp]
     """row -> its head"""
     sums: Floats
-    """shape [len(SUMS), rows]"""
+    """shape [rows, len(SUMS)]"""
     counts: npt.NDArray[np.uint32]
     """engagements of the row's neighbour"""
+    engaged: Floats
+    """by head: engagements of its note, at least 1 …"""
+    landmark: npt.NDArray[np.float64]
+    half_life_ms: npt.NDArray[np.float64]
+    """… and `models.neighbours.Front`'s"""
 
 
-def join(fronts: Sequence[Front]) -> Joined:
-    """Heads as one table; a head that is absent has no rows."""
-    fronts_of = fronts or [NOBODY]
-    found = np.concatenate([front.hashes for front in fronts_of])
-    order = ascending(found)
-    ordered = found[order]
-    first = np.empty(len(found), np.bool_)
-    first[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return Joined(
-        fronts,
-        ordered[first],
-        np.cumsum(first) - 1,
-        np.repeat(np.arange(len(fronts_of)), [len(front.hashes) for front in fronts_of])[order],
-        np.concatenate([front.sums for front in fronts_of], axis=1)[:, order],
-        np.concatenate([front.counts for front in fronts_of])[order],
-    )
+def join(heads: Sequence[bytes | None]) -> Joined:
+    """Heads as they are stored, as one table; one that is absent, cut or of another version has no rows."""
+    whole = [head if head is not None and not len(head) % WORD else b"" for head in heads]
+    sizes = np.array([len(head) // WORD for head in whole], np.intp)
+    words = np.frombuffer(bytearray().join(whole), np.uint32)
+    n, most = len(whole), words.size // ROW
+    hashes, place, owner = np.empty(most, np.uint64), np.empty(most, np.intp), np.empty(most, np.intp)
+    sums, counts = np.empty((most, len(SUMS)), np.float32), np.empty(most, np.uint32)
+    engaged, landmark, half_life_ms = np.empty(n, np.float32), np.empty(n), np.empty(n)
+    rows, distinct = collect(words, sizes, hashes, place, owner, sums, counts, engaged, landmark, half_life_ms)
+    return Joined(hashes[:distinct], place[:rows], owner[:rows], sums[:rows], counts[:rows], engaged, landmark, half_life_ms)
 
 
 class Asker(NamedTuple):

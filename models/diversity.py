@@ -16,10 +16,10 @@ TINY = 1e-9
 
 
 class Diversity:
-    """Greedy choice of score + spread · (what is new against the last few): N · window operations a place, after one product of the vectors.
+    """Greedy choice of score + spread · (what is new against the last few): N · window operations a place.
 
-    Shines on feeds that are read from the top, where what was shown long ago may come again. It knows only the vectors it is given:
-    two notes with equal tags are the same to it. Where the rules leave nothing to choose from, they give way, tags first: a short page
+    Shines on feeds that are read from the top, where what was shown long ago may come again. It knows only what it is told that notes have in
+    common: two with equal tags are the same to it. Where the rules leave nothing to choose from, they give way, tags first: a short page
     is worse than one with two notes of a kind.
 
     Parameters
@@ -34,9 +34,8 @@ class Diversity:
     Examples
     --------
     >>> scores = np.array([3.0, 2.9, 1.0], np.float32)
-    >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     >>> authors, tags = np.array([1, 2, 3], np.uint64), np.array([[7], [7], [8]], np.uint64)
-    >>> Diversity(spread=3.0).order(scores, vectors, authors, tags, 3).tolist()
+    >>> Diversity(spread=3.0).order(scores, common(tags), authors, tags, 3).tolist()
     [0, 2, 1]
 
     References
@@ -49,10 +48,10 @@ class Diversity:
             raise ValueError("diversity wants spread >= 0, window >= 1 and a tag share in (0, 1]")
         self.spread, self.window, self.tag_share = spread, window, tag_share
 
-    def order(self, scores: Floats, vectors: Floats, authors: Hashes, tags: Hashes, n: int, before: int = 0) -> npt.NDArray[np.intp]:
+    def order(self, scores: Floats, common: Doubles, authors: Hashes, tags: Hashes, n: int, before: int = 0) -> npt.NDArray[np.intp]:
         """Rows for the first `n` places, best first.
 
-        Shapes: scores [m], vectors [m, d] (of unit length or 0), authors [m] (0: unknown, equal to none), tags [m, t] (0: none).
+        Shapes: scores [m], common [m, m] (products of vectors of unit length or 0), authors [m] (0: unknown, equal to none), tags [m, t] (0: none).
         `before` is the author of the place above the first one. Of equals the earlier row comes first.
         """
         m, n = len(scores), min(n, len(scores))
@@ -61,12 +60,11 @@ class Diversity:
         value = scores - np.add.reduce(scores) / scores.dtype.type(m)
         deviation = float(np.sqrt(np.add.reduce(value * value) / scores.dtype.type(m)))
         value = (value / deviation if deviation > 0.0 else np.zeros(m)).astype(np.float64)
-        doubles = vectors.astype(np.float64)
         chosen = np.empty(n, np.intp)
         limit = max(1, int(self.tag_share * n))
         slide(
             value,
-            doubles @ doubles.T,
+            common,
             np.ascontiguousarray(authors),
             np.ascontiguousarray(tags),
             self.spread,
@@ -76,6 +74,17 @@ class Diversity:
             chosen,
         )
         return chosen
+
+
+def common(tags: Hashes) -> Doubles:
+    """What notes have in common: products of the bags of their tags, each of unit length, 0 without any. Shapes: [m, t] (0: none), [m, m].
+
+    >>> common(np.array([[7, 8], [8, 0], [0, 0]], np.uint64)).round(3).tolist()
+    [[1.0, 0.707, 0.0], [0.707, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    products = np.zeros((len(tags), len(tags)))
+    share(np.array(tags, order="C"), products)
+    return products
 
 
 @kernel("boolean(uint64[:, ::1], int64, int64, uint64)")
@@ -156,3 +165,36 @@ def slide(
             gone = told[at, i]
             told[at, i] = (common[row, i] - along[i]) / np.sqrt(length) if length > TINY else 0.0
             new[i] = max(new[i] + gone * gone - told[at, i] * told[at, i], 0.0)
+
+
+@kernel("void(uint64[:, ::1], float64[:, ::1])")
+def share(tags: Hashes, products: Doubles) -> None:
+    """Adds to `products` for each tag of two rows the product of what it is of either: only pairs that share something are looked at.
+
+    Rows of a tag are a chain from the newest on. Shapes: [m, t], [m, m].
+    """
+    m, t = tags.shape
+    room = 1
+    while room < 2 * m * t:
+        room *= 2
+    newest, before, parts = np.full(room, -1), np.full(m * t, -1), np.empty(m)
+    for row in range(m):
+        said = 0
+        for slot in range(t):
+            said += tags[row, slot] != 0 and not has(tags, row, slot, tags[row, slot])
+        parts[row] = np.float32(1.0) / np.sqrt(np.float32(max(said, 1)))
+        for slot in range(t):
+            tag = tags[row, slot]
+            if tag == 0 or has(tags, row, slot, tag):
+                continue
+            at = np.int64(tag & np.uint64(room - 1))
+            while newest[at] >= 0 and tags[newest[at] // t, newest[at] % t] != tag:
+                at = (at + 1) & (room - 1)
+            place = row * t + slot
+            before[place], newest[at] = newest[at], place
+            while place >= 0:
+                other = place // t
+                products[row, other] += parts[row] * parts[other]
+                if other != row:
+                    products[other, row] += parts[row] * parts[other]
+                place = before[place]

@@ -20,21 +20,38 @@ import numpy.typing as npt
 
 from config.events import ACTIONS, ENGAGEMENTS
 from models.asker import Asker, Floats, Hashes, Notes
-from models.gathering import AFTER, LATELY, LIMIT, LOGS, NAMED, NEAR, SIMILARITIES, SQUARE, TOGETHER, gather, halve, say
+from models.gathering import (
+    AFTER,
+    LATELY,
+    LIMIT,
+    LOGS,
+    NAMED,
+    NEAR,
+    SIMILARITIES,
+    SQUARE,
+    TOGETHER,
+    gather,
+    half,
+    halve,
+    look,
+    odds,
+    recall,
+    reckon,
+    say,
+    tell,
+)
 
 DAY = 86_400_000.0
-COLD, FAR = -100.0, -30.0
-"""Exponents, of 2 and of e, below which nothing is left in float16. What is nearly zero is slow: processors do such numbers by a program."""
+FAR = -30.0
+"""Exponent of e below which nothing is left in float16; see `models.gathering.COLD`."""
 SECOND = 1_000
 SITTING = 60_000
 EARTH_KM = 6_371.0
 FAR_KM = 100.0
 """From here on one distance is as far as another, and as an unknown place."""
 FLOOR = np.float32(0.03)
-PRIOR = 8.0
-"""Engagements that a note's own rates are shrunk by, towards the candidates' mean."""
 
-ENGAGED = [ACTIONS.index(action) for action in ENGAGEMENTS]
+ENGAGED = np.array([ACTIONS.index(action) for action in ENGAGEMENTS])
 LIKE = ACTIONS.index("like")
 PRAISE = np.isin(np.arange(len(ACTIONS)), [ACTIONS.index(a) for a in ("like", "collect", "comment", "share", "follow", "purchase")])
 """Actions that say a note was good, not only taken."""
@@ -47,13 +64,27 @@ class Sum(NamedTuple):
     """index in SIMILARITIES, or ALIKE"""
     weight: Callable[[Past], npt.NDArray[np.float64]]
     """one number a recent note"""
+    steady: bool = True
+    """the numbers depend on nothing but how many notes there are"""
 
 
 ALIKE = len(SIMILARITIES)
 """The cosine of the tags."""
 
 
-class Past:
+class Back:
+    """How far back each recent note lies: all that steady weights may look at."""
+
+    def __init__(self, n: int) -> None:
+        self.age: npt.NDArray[np.float64] = ages(n)
+        """steps back in the user's engagements"""
+
+    def fade(self, keep: float, last: int = 10_000) -> npt.NDArray[np.float64]:
+        """keep^age for the `last` most recent notes, 0 beyond."""
+        return faded(keep, last, len(self.age))
+
+
+class Past(Back):
     """The user's side of the features: made once a request, whatever candidates are looked at.
 
     Parameters
@@ -67,79 +98,60 @@ class Past:
     def __init__(self, asker: Asker, mean: float) -> None:
         self.asker, self.mean = asker, mean
         self.history = float(np.log1p(asker.engagements))
-        times = asker.times
-        m = len(times)
-        self.age = np.arange(m, dtype=np.float64)
-        """steps back in the user's engagements"""
-        fresh = np.zeros(m, np.intp)
-        fresh[1:] = (times[:-1] - times[1:]) >= SECOND
-        self.step = np.cumsum(fresh)
+        m = len(asker.times)
+        super().__init__(m)
+        self.step = np.empty(m, np.intp)
         """the same, what came within a second counted as one"""
-        self.praised = PRAISE[asker.actions].astype(np.float64)
-        """1 for recent notes that were liked and more"""
-        self.counts = asker.recent["counts"].T
-        self.surplus = self.praised - rate(self.counts, mean, 1.0, self.praised)
-        """by how much each recent note was liked more than others like it"""
-
-    def fade(self, keep: float, last: int = 10_000) -> npt.NDArray[np.float64]:
-        """keep^age for the `last` most recent notes, 0 beyond."""
-        return faded(keep, last, len(self.age))
+        self.praised, self.surplus, self.taken = np.empty((3, m))
+        """1 for recent notes that were liked and more; by how much each was liked more than others like it; everybody's engagements"""
+        counts = np.array(asker.recent["counts"], order="C")
+        times, actions = np.ascontiguousarray(asker.times), np.ascontiguousarray(asker.actions)
+        recall(counts, times, actions, PRAISE, ENGAGED, LIKE, SECOND, mean, self.step, self.praised, self.surplus, self.taken)
 
     def lenient(self, weight: npt.NDArray[np.float64]) -> float:
         """Mean surplus of the user, shrunk by two notes."""
-        return 4.0 * float((weight * self.surplus).sum() / (weight.sum() + 2.0))
+        return 4.0 * float((weight @ self.surplus) / (np.add.reduce(weight) + 2.0))
 
     def off(self, reach: Any) -> Any:
         """Distance of a note's popularity from what the user takes, in e-folds; 0 from whoever took nothing."""
         if not len(self.age):
             return 0.0 * reach
-        theirs = np.log1p(self.counts[ENGAGED].sum(0))
-        return np.abs(reach - (self.fade(0.9) * theirs).sum() / self.fade(0.9).sum())
+        weight = self.fade(0.9)
+        return np.abs(reach - (weight @ np.log1p(self.taken)) / np.add.reduce(weight))
 
     @property
     def odds(self) -> float:
         """Log-odds of a like, of a note that nothing is known of."""
         return float(np.log(self.mean / (1.0 - self.mean)))
 
-    @cached_property
-    def key(self) -> Floats:
-        """√ engagements of each head's note."""
-        key: Floats = np.sqrt(np.array([max(front.engaged, 1) for front in self.asker.joined.fronts], np.float32))
-        return key
-
-    @cached_property
+    @property
     def lately(self) -> Floats:
         """What is left by now of each head's sums that fade."""
-        fronts = self.asker.joined.fronts
-        return np.array([np.exp2(min(f.landmark - self.asker.now / f.half_life_ms, 0.0)) for f in fronts], np.float32)
+        joined = self.asker.joined
+        return np.exp2(np.minimum(joined.landmark - self.asker.now / joined.half_life_ms, 0.0)).astype(np.float32)
 
     @cached_property
     def weights(self) -> Floats:
-        """Of the features that are sums over neighbours, and of `kin`: shape [sums, recent]."""
-        return np.array([*(sum_of.weight(self) for _, sum_of in NEIGHBOURLY), self.surplus, np.ones(len(self.age))], np.float32)
+        """Of the features that are sums over neighbours, and of `kin`: shape [recent, sums]."""
+        weights = steady(len(self.age)).copy()
+        for column, sum_of in _MOVING:
+            weights[:, column] = sum_of.weight(self)
+        weights[:, -2] = self.surplus
+        return weights
 
     @cached_property
-    def names(self) -> Hashes:
-        """Tags of the recent notes and of the taste, ascending: what is none of them adds nothing to any product."""
-        names = np.sort(np.concatenate([self.asker.recent["tags"].ravel(), self.asker.taste.tags]))
-        first = names != 0
-        first[1:] &= names[1:] != names[:-1]
-        distinct: Hashes = names[first]
-        return distinct
-
-    @cached_property
-    def tagged(self) -> npt.NDArray[np.float64]:
-        """What a tag adds to each of `Frame.tagged`, before the length of the candidate's bag, and behind them what no tag adds: shape [names + 1, …]."""
-        tags, taste = self.asker.recent["tags"], self.asker.taste
-        bag = np.zeros((len(tags), len(self.names)))
-        row, slot = np.nonzero(tags)
-        bag[row, self.names.searchsorted(tags[row, slot])] = 1.0
-        bag /= np.sqrt(np.maximum((tags != 0).sum(1), 1))[:, None]
-        weights = np.array([self.surplus, np.ones(len(tags)), *(sum_of.weight(self) for _, sum_of in TAGGED)])
-        tagged = np.zeros((len(self.names) + 1, 1 + len(weights)))
-        tagged[self.names.searchsorted(taste.tags), 0] = taste.tag_weights
-        tagged[:-1, 1:] = (weights @ bag).T
-        return tagged
+    def tagged(self) -> tuple[Hashes, npt.NDArray[np.float64]]:
+        """Tags of the recent notes and of the taste, ascending: what is none of them adds nothing to any product. And what each adds to each of
+        `Frame.tagged`, before the length of the candidate's bag: shapes [names], [names, …]."""
+        tags, taste = np.array(self.asker.recent["tags"], order="C"), self.asker.taste
+        by_note = np.empty((2 + len(TAGGED), len(tags)))
+        by_note[0], by_note[1] = self.surplus, 1.0
+        for row, (_, sum_of) in enumerate(TAGGED, 2):
+            by_note[row] = sum_of.weight(self)
+        most = tags.size + len(taste.tags)
+        names, table = np.empty(most, np.uint64), np.zeros((most, 1 + len(by_note)))
+        known = tell(tags, taste.tags, taste.tag_weights, by_note, names, table)
+        return names[:known], table[:known]
 
 
 class Frame:
@@ -156,18 +168,27 @@ class Frame:
     """
 
     def __init__(self, asker: Asker, notes: Notes, heat_epoch: int, half_lives_ms: Sequence[float]) -> None:
-        self.asker, self.notes, self.n = asker, notes, len(notes)
-        self.counts = np.ascontiguousarray(notes["counts"].T)
-        self.engaged = np.add.reduce(self.counts.take(ENGAGED, 0), 0, np.float64)
-        self.past = Past(asker, float((self.counts[LIKE].sum() + 1.0) / (self.engaged.sum() + 2.0)))
+        self.asker, self.notes, self.n = asker, notes, n = asker, notes, len(notes)
+        self.counts = np.array(notes["counts"], order="C")
+        self.engaged = np.add.reduce(self.counts.take(ENGAGED, 1), 1, np.float64)
+        self.past = Past(asker, float((self.counts[:, LIKE].sum() + 1.0) / (self.engaged.sum() + 2.0)))
         passed = np.array([(asker.now - heat_epoch) / h for h in half_lives_ms])
-        heat = np.subtract(notes["heat"].T, passed[:, None], order="C")
-        hottest = heat.max(1, initial=-np.inf, keepdims=True)
-        heat -= np.where(np.isfinite(hottest), hottest, 0.0)
-        cold = heat < COLD
-        self.heat: npt.NDArray[np.float64] = np.exp2(np.maximum(heat, COLD))
+        heat, warm, ages = np.empty((len(passed), n)), np.empty((len(passed), n)), np.empty((2, n))
+        published, engaged_at = notes["published_at"].astype(np.int64), notes["engaged_at"].astype(np.int64)
+        reckon(np.array(notes["heat"], order="C"), passed, published, engaged_at, asker.now, DAY, heat, warm, ages)
+        self.heat: npt.NDArray[np.float64] = np.exp2(heat, out=heat)
         """of the hottest candidate's, at each half-life"""
-        self.heat[cold] = 0.0
+        heat *= warm
+        ages = np.log1p(ages, out=ages)
+        self.age: npt.NDArray[np.float64] = ages[0]
+        self.idle: npt.NDArray[np.float64] = ages[1]
+        """log(1 + days) since it was published, and since it was engaged with or published"""
+
+    def look(self, column: str, keys: Hashes, weights: Floats) -> Floats:
+        """The weight of each note by one of its columns, 0 where it has none; `keys` ascending."""
+        found = np.empty(self.n, np.float32)
+        look(self.notes[column].astype(np.uint64), keys, weights, found)
+        return found
 
     # ------------------------------------------------------------------------------------------------------ neighbours
 
@@ -175,21 +196,29 @@ class Frame:
     def _gathered(self) -> tuple[Floats, Floats]:
         """`gathered`, by candidates, and `closest`: both of one pass over the heads' rows that name a candidate."""
         joined, past = self.asker.joined, self.past
-        sums, closest = np.zeros((self.n, len(past.weights)), np.float32), np.zeros(self.n, np.float32)
+        sums, closest = np.zeros((self.n, past.weights.shape[1]), np.float32), np.zeros(self.n, np.float32)
         if len(joined.hashes) and self.n:
-            hashes = self.notes["hash"].astype(np.uint64)
-            at = joined.hashes[:-1].searchsorted(hashes)  # whatever is larger than all is compared with the last
-            known = (joined.hashes[at] == hashes).nonzero()[0]
-            candidate = np.full(len(joined.hashes), -1, np.intp)
-            candidate[at[known]] = known
-            by_row, weights = np.ascontiguousarray(joined.sums.T), np.ascontiguousarray(past.weights.T)
-            reach = np.sqrt(np.maximum(self.engaged, 1.0)).astype(np.float32)
-            gather(candidate, joined.place, joined.owner, by_row, past.key, past.lately, reach, weights, SIMILARITIES_OF, sums, closest)
+            hashes, reach = self.notes["hash"].astype(np.uint64), np.sqrt(np.maximum(self.engaged, 1.0)).astype(np.float32)
+            key, lately = np.sqrt(joined.engaged), past.lately
+            gather(
+                hashes,
+                joined.hashes,
+                joined.place,
+                joined.owner,
+                joined.sums,
+                key,
+                lately,
+                reach,
+                past.weights,
+                SIMILARITIES_OF,
+                sums,
+                closest,
+            )
         return sums, closest
 
     @property
     def gathered(self) -> Floats:
-        """Σ over recent notes of weight · similarity, by the rows of `Past.weights`: shape [sums, n]."""
+        """Σ over recent notes of weight · similarity, by the columns of `Past.weights`: shape [sums, n]."""
         return self._gathered[0].T
 
     @property
@@ -211,7 +240,7 @@ class Frame:
         features that are sums over those. Shape […, n]."""
         # A copy of the tags: of one record the column lies as it should already, but may be read-only.
         by_candidate: npt.NDArray[np.float64] = np.zeros((self.n, 3 + len(TAGGED)))
-        say(np.array(self.notes["tags"], order="C"), self.past.names, self.past.tagged, by_candidate)
+        say(np.array(self.notes["tags"], order="C"), *self.past.tagged, by_candidate)
         return by_candidate.T
 
     @cached_property
@@ -225,9 +254,9 @@ class Frame:
     @cached_property
     def common(self) -> npt.NDArray[np.float64]:
         """Log-odds of a like given an engagement."""
-        of_all = rate(self.counts, self.past.mean)
-        odds: npt.NDArray[np.float64] = np.log(of_all / (1.0 - of_all))
-        return odds
+        common = np.empty(self.n)
+        odds(self.counts, ENGAGED, LIKE, self.past.mean, common)
+        return np.log(common, out=common)
 
     @cached_property
     def reach(self) -> npt.NDArray[np.float64]:
@@ -236,49 +265,39 @@ class Frame:
         return reach
 
     @cached_property
-    def published(self) -> npt.NDArray[np.int64]:
-        return self.notes["published_at"].astype(np.int64)
-
-    @cached_property
     def km(self) -> npt.NDArray[np.float64]:
         """Great-circle distance; infinite where either place is unknown."""
         if self.asker.lat is None or self.asker.lon is None:
             return np.full(self.n, np.inf)
         km = distance_km(self.asker.lat, self.asker.lon, self.notes["lat"], self.notes["lon"])
-        km[np.isnan(km)] = np.inf
+        np.copyto(km, np.inf, where=np.isnan(km))
         return km
-
-
-def begins(ascending: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Where a run of equals begins; of at least one.
-
-    >>> begins(np.array([4, 4, 7, 9, 9])).tolist()
-    [0, 2, 3]
-    """
-    other = np.empty(len(ascending), np.bool_)
-    other[0] = True
-    np.not_equal(ascending[1:], ascending[:-1], out=other[1:])
-    return other.nonzero()[0]
-
-
-def rate(counts: npt.NDArray[Any], mean: float, without: float = 0.0, liked: npt.NDArray[np.float64] | float = 0.0) -> Any:
-    """Likes per engagement, shrunk towards `mean`; `without` this user's own engagements and likes. `counts` has shape [actions, n]."""
-    engaged = counts.take(ENGAGED, 0).max(0).astype(np.float64)
-    likes = counts[LIKE]
-    if without:
-        engaged = np.maximum(engaged - without, 0.0)
-        likes = np.maximum(likes - liked, 0.0)
-    likes = np.minimum(likes, engaged)
-    return (likes + PRIOR * mean) / (engaged + PRIOR)
 
 
 @lru_cache(4_096)
 def faded(keep: float, last: int, n: int) -> npt.NDArray[np.float64]:
     """keep^0, keep^1, … for n notes, 0 from `last` on. Cached: each feed wants a dozen of them, and users have a few dozen notes at most."""
-    age = np.arange(n, dtype=np.float64)
+    age = ages(n)
     weights = np.where(age < last, np.power(keep, age), 0.0)
     weights.setflags(write=False)
     return weights
+
+
+@lru_cache(4_096)
+def ages(n: int) -> npt.NDArray[np.float64]:
+    """0, 1, … n - 1."""
+    age = np.arange(n, dtype=np.float64)
+    age.setflags(write=False)
+    return age
+
+
+@lru_cache(256)
+def steady(n: int) -> Floats:
+    """`Past.weights` of n recent notes, 1 where they depend on more than that."""
+    back: Any = Back(n)
+    weights = [sum_of.weight(back) if sum_of.steady else np.ones(n) for _, sum_of in NEIGHBOURLY]
+    made: Floats = np.array([*weights, np.ones(n), np.ones(n)], np.float32).T.copy()
+    return made
 
 
 def distance_km(lat: float, lon: float, lats: npt.NDArray[Any], lons: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -287,9 +306,10 @@ def distance_km(lat: float, lon: float, lats: npt.NDArray[Any], lons: npt.NDArra
     >>> distance_km(0.0, 179.5, np.array([0.0]), np.array([-179.5])).round(1).tolist()
     [111.2]
     """
-    a, b = np.radians(lat), np.radians(lats.astype(np.float64))
-    half = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(np.radians(lons.astype(np.float64) - lon) / 2) ** 2
-    arc: npt.NDArray[np.float64] = 2 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(np.maximum(half, 0.0), 1.0)))
+    sine = np.empty(len(lats))
+    half(lat, lon, lats.astype(np.float64), lons.astype(np.float64), sine)
+    arc: npt.NDArray[np.float64] = np.arcsin(sine, out=sine)
+    arc *= 2 * EARTH_KM
     return arc
 
 
@@ -301,20 +321,6 @@ def shares(x: Floats, top: Floats) -> Floats:
     """
     result: Floats = np.log(x / np.where(top > 0.0, top, np.float32(1.0)) + FLOOR)
     return result
-
-
-def log_days(ms: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    result: npt.NDArray[np.float64] = np.log1p(np.maximum(ms, 0) / DAY)
-    return result
-
-
-def _lookup(of: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], values: Floats | None = None) -> Floats:
-    """Values by sorted keys, 0 where there is none; without values 1 for each key."""
-    if not len(keys):
-        return np.zeros(of.shape, np.float32)
-    at = keys[:-1].searchsorted(of)  # whatever is larger than all is compared with the last
-    found = keys[at] == of
-    return found.astype(np.float32) if values is None else np.where(found, values[at], np.float32(0.0))
 
 
 class Feature(NamedTuple):
@@ -334,20 +340,20 @@ FEATURES: tuple[Feature, ...] = (
     Feature("together_long", Sum(TOGETHER, lambda p: p.fade(0.97)), shared=True),
     Feature("together_last", Sum(TOGETHER, lambda p: p.fade(1.0, 1)), shared=True),
     Feature("together_logs", Sum(LOGS, lambda p: p.fade(0.8, 10)), shared=True),
-    Feature("together_steps", Sum(TOGETHER, lambda p: np.power(0.6, p.step)), shared=True),
+    Feature("together_steps", Sum(TOGETHER, lambda p: np.power(0.6, p.step), steady=False), shared=True),
     Feature("together_lately", Sum(LATELY, lambda p: p.fade(0.8, 30)), shared=True),
     Feature("together_sitting", Sum(NEAR, lambda p: p.fade(0.8, 30)), shared=True),
-    Feature("together_page", Sum(TOGETHER, lambda p: (p.step == 0).astype(np.float64)), shared=True),
-    Feature("together_liked", Sum(TOGETHER, lambda p: p.fade(0.8, 30) * p.praised), shared=True),
+    Feature("together_page", Sum(TOGETHER, lambda p: (p.step == 0).astype(np.float64), steady=False), shared=True),
+    Feature("together_liked", Sum(TOGETHER, lambda p: p.fade(0.8, 30) * p.praised, steady=False), shared=True),
     Feature("after", Sum(AFTER, lambda p: np.where(p.age < 10, 1.0 / (p.age + 1), 0.0)), shared=True),
     Feature("after_last", Sum(AFTER, lambda p: p.fade(1.0, 1)), shared=True),
     Feature("closest", lambda f: f.closest, shared=True),
     Feature("voices", Sum(NAMED, lambda p: p.fade(1.0)), shared=True),
     # What it is, against what the user likes.
     Feature("tags", lambda f: f.tagged[0]),
-    Feature("author", lambda f: _lookup(f.notes["author"], f.asker.taste.authors, f.asker.taste.author_weights)),
-    Feature("channel", lambda f: _lookup(f.notes["channel"], f.asker.taste.channels, f.asker.taste.channel_weights)),
-    Feature("followed", lambda f: _lookup(f.notes["author"], f.asker.followed)),
+    Feature("author", lambda f: f.look("author", f.asker.taste.authors, f.asker.taste.author_weights)),
+    Feature("channel", lambda f: f.look("channel", f.asker.taste.channels, f.asker.taste.channel_weights)),
+    Feature("followed", lambda f: f.look("author", f.asker.followed, np.ones(len(f.asker.followed), np.float32))),
     Feature("alike_now", Sum(ALIKE, lambda p: p.fade(0.7))),
     Feature("alike", Sum(ALIKE, lambda p: p.fade(0.9) / 3.0)),
     Feature("alike_long", Sum(ALIKE, lambda p: p.fade(0.98) / 15.0)),
@@ -358,8 +364,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("heat3", lambda f: f.heat[3], shared=True),
     Feature("popularity", lambda f: f.engaged, shared=True),
     Feature("off", lambda f: f.past.off(f.reach), unmet=lambda p: p.off(0.0)),
-    Feature("age", lambda f: log_days(f.asker.now - f.published)),
-    Feature("idle", lambda f: log_days(f.asker.now - np.maximum(f.notes["engaged_at"], f.published)), unmet="age"),
+    Feature("age", lambda f: f.age),
+    Feature("idle", lambda f: f.idle, unmet="age"),
     Feature("distance", lambda f: np.log(np.minimum(f.km, FAR_KM) + 0.1)),
     Feature("near", lambda f: np.exp(np.maximum(f.km / -0.3, FAR))),
     Feature("near_wide", lambda f: np.exp(np.maximum(f.km / -3.0, FAR))),
@@ -386,6 +392,7 @@ FEATURE_SET = blake2b("\n".join(NAMES).encode(), digest_size=8).hexdigest()
 _SUMS_OF = [(at, feature.formula) for at, feature in enumerate(FEATURES) if isinstance(feature.formula, Sum)]
 NEIGHBOURLY = [(at, sum_of) for at, sum_of in _SUMS_OF if sum_of.similarity != ALIKE]
 """Features that are sums over neighbours, with their rows."""
+_MOVING = [(column, sum_of) for column, (_, sum_of) in enumerate(NEIGHBOURLY) if not sum_of.steady]
 TAGGED = [(at, sum_of) for at, sum_of in _SUMS_OF if sum_of.similarity == ALIKE]
 _NEIGHBOURLY_ROWS, _TAGGED_ROWS = (np.array([at for at, _ in some]) for some in (NEIGHBOURLY, TAGGED))
 _UNMET = [(at, feature.unmet) for at, feature in enumerate(FEATURES) if callable(feature.unmet)]
@@ -393,7 +400,7 @@ _UNMET_ROWS = np.array([at for at, _ in _UNMET])
 _UNMET_AS = [(at, NAMES.index(feature.unmet)) for at, feature in enumerate(FEATURES) if isinstance(feature.unmet, str)]
 OTHERS = [(at, feature.formula) for at, feature in enumerate(FEATURES) if not isinstance(feature.formula, Sum)]
 SIMILARITIES_OF = np.array([*(sum_of.similarity for _, sum_of in NEIGHBOURLY), SQUARE, SQUARE], np.intp)
-"""What the rows of `Past.weights` are weights of."""
+"""What the columns of `Past.weights` are weights of."""
 
 RANKED = {"together": 1.0}
 """Weights of the ranker before its first example: decay alone, which follows a shift of interest."""

@@ -11,10 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.asker import Joined, join
-from models.neighbours import SUMS, read
-from models.rows import Floats, Hashes
-
-TOGETHER = SUMS.index("together")
+from models.gathering import Floats, Hashes, score
 
 
 class Beside(NamedTuple):
@@ -30,10 +27,9 @@ class Beside(NamedTuple):
 
 def beside(values: Sequence[bytes | None], keep: float, shrink: float) -> Beside | None:
     """From heads, the newest note's first; one that is absent or no head has no rows. None without any neighbour."""
-    joined = join([read(value) for value in values])
+    joined = join(values)
     if not joined.hashes.size:
         return None
-    engaged = np.array([max(front.engaged, 1) for front in joined.fronts], np.float32)
-    norm = np.sqrt(engaged[joined.owner] * np.maximum(joined.counts, 1))
-    weighed = (keep ** np.arange(len(joined.fronts)))[joined.owner] * (joined.sums[TOGETHER] / (norm + np.float32(shrink)))
-    return Beside(joined, joined.hashes, np.bincount(joined.place, weighed, joined.hashes.size).astype(np.float32))
+    scores = np.empty(joined.hashes.size, np.float32)
+    score(joined.place, joined.owner, joined.sums, joined.counts, joined.engaged, keep, shrink, scores)
+    return Beside(joined, joined.hashes, scores)

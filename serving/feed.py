@@ -26,10 +26,9 @@ from prometheus_client import Counter, Histogram
 from config import metrics
 from config.records import SOURCES, Facts
 from config.settings import Settings
-from models.features import begins
 from models.interest import Interests
 from models.note import Text
-from models.sorting import ascending
+from models.sorting import RESERVE, bring, descending
 from models.user import LEDGER, Hot
 from serving.allotment import Allotment
 from serving.asker import recent_hashes
@@ -46,12 +45,9 @@ from store.layout import HEAD, NOTE, aligned, heads_from, notes_from, taken
 
 log = structlog.get_logger("serving.feed")
 
-DEPTH = 10_000
-"""Steps in which depths of lists are compared."""
-RESERVE = 1 << 40
-"""From this rank on candidates are taken only where there are not …"""
 ENOUGH = 4
-"""… so many pages of others."""
+"""Pages of others, where candidates of rank `RESERVE` and beyond are not taken."""
+NO_PLACES = np.empty(0, np.intp)
 AMONG = 200
 """So many of the best candidates the sample of those not shown is drawn from."""
 
@@ -138,8 +134,7 @@ class Feed:
         if np.count_nonzero(enough := candidates.rank < RESERVE) >= ENOUGH * query.n:
             candidates = candidates.take(enough)
         if candidates.hashes.size > self.rules.candidates:
-            best = np.argsort(candidates.rank, kind="stable")[: self.rules.candidates]
-            candidates = candidates.take(np.sort(best))
+            candidates = candidates.take(best_of(candidates.rank, self.rules.candidates))
 
         count, recent = candidates.hashes.size, recent_hashes(viewer)
         records = await store.read(keys.note("note", np.concatenate([candidates.hashes, recent]))) if count else []
@@ -220,28 +215,19 @@ class Feed:
         for source, size in enumerate(brought):
             if size:
                 self.candidates[SOURCES[source]].inc(size)
-        sizes = np.array(counted, np.intp)
-        ask = np.repeat(np.arange(len(of)), sizes)
-        places = np.arange(ask.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        order = ascending(found)
-        found = found[order]
-        first = begins(found)
-        hashes = found[first]
-        sources = np.bitwise_or.reduceat((1 << np.array(of, np.uint8))[ask][order], first)
+        wanted = np.array([*[a.places for a in asks], *[max(hashes.size, 1) for _, hashes in more]], np.int64)
+        reserve = np.array([*[a.reserve for a in asks], *[False for _ in more]])
+        within = np.array([*[a.inside for a in asks], *[False for _ in more]])
         if more or not all(a.by_score for a in asks):
-            # A place counts by how deep in its list it is: what a source asked many of is cut at the same depth as all others.
-            wanted = np.array([*(a.places for a in asks), *(max(hashes.size, 1) for _, hashes in more)], np.int64)
-            places = places * DEPTH // wanted[ask] * len(of) + ask
-            if any(a.reserve for a in asks):
-                places += RESERVE * np.array([*(a.reserve for a in asks), *(False for _ in more)])[ask]
+            places = NO_PLACES
         else:
-            places[np.argsort(-listed["score"], kind="stable")] = np.arange(ask.size)
-        rank = np.minimum.reduceat(places[order], first)
-        if any(a.inside for a in asks):
-            inside = np.logical_or.reduceat(np.array([*(a.inside for a in asks), *(False for _ in more)])[ask][order], first)
-        else:
-            inside = np.zeros(hashes.size, np.bool_)
-        return Candidates(hashes, sources, rank, inside)
+            places = np.empty(found.size, np.intp)
+            places[descending(listed["score"])] = np.arange(found.size)
+        n = found.size
+        hashes, sources, rank, inside = np.empty(n, np.uint64), np.empty(n, np.uint8), np.empty(n, np.int64), np.empty(n, np.bool_)
+        bits = np.array([1 << source for source in of], np.uint8)
+        n = bring(found, np.array(counted, np.intp), bits, wanted, reserve, within, places, hashes, sources, rank, inside)
+        return Candidates(hashes[:n], sources[:n], rank[:n], inside[:n])
 
     def kept(self, name: str, candidates: Candidates, keep: npt.NDArray[np.bool_]) -> Candidates:
         dropped = keep.size - int(np.count_nonzero(keep))
@@ -286,6 +272,17 @@ class Feed:
         placed = [Placed(row, RANKED, 1.0) for row in rows]
         page = Page(query, viewer, candidates, notes, None, pipeline.scorer, placed, [], reason)
         return page, [facts[row] for row in rows], [texts[row] for row in rows], self.clock.now
+
+
+def best_of(ranks: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.intp]:
+    """Rows of the `count` lowest ranks, ascending; of equals the first, as lists of different lengths may give two notes one rank.
+
+    >>> best_of(np.array([4, 1, 4, 0]), 3).tolist()
+    [0, 1, 3]
+    """
+    last = np.partition(ranks, count - 1)[count - 1]
+    rows = np.flatnonzero(ranks <= last)
+    return rows if rows.size == count else np.sort(np.argsort(ranks, kind="stable")[:count])
 
 
 def nobody(now: int) -> Viewer:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from config.settings import Feed, SettingsError
-from models.diversity import Diversity
+from models.diversity import Diversity, common
 from models.explore import Explore
-from serving.stages import Floats, Scored
+from serving.stages import Scored
 
 LOOK = 4
 """So many times the page's length of the best candidates is looked at."""
@@ -58,7 +58,7 @@ class Mix:
         free = free[~used[free]]
         head, beyond = free[: LOOK * n], free[n:]
         tags = notes["tags"][head]
-        first = self.diversity.order(scored.score[head], vectors(tags), notes["author"][head], tags, n, before)
+        first = self.diversity.order(scored.score[head], common(tags), notes["author"][head], tags, n, before)
         rows: list[int] = head[first].tolist()
         places = chance_places(min(n, len(rows)), self.share, rng) if beyond.size else []
         chances: dict[int, float] = {}
@@ -78,14 +78,3 @@ def chance_places(n: int, share: float, rng: np.random.Generator) -> list[int]:
     count = min(n - 1, int(n * share + rng.random())) if n > 1 else 0
     places: list[int] = np.sort(1 + rng.choice(n - 1, count, replace=False)).tolist() if count > 0 else []
     return places
-
-
-def vectors(tags: npt.NDArray[np.uint64]) -> Floats:
-    """One row a note, one column a tag, of unit length: what notes have in common."""
-    row, slot = tags.nonzero()
-    told = tags[row, slot].tolist()
-    columns = {tag: column for column, tag in enumerate(dict.fromkeys(told))}  # a page has too few tags for a sort to pay
-    bag = np.zeros((len(tags), len(columns)), np.float32)
-    bag[row, [columns[tag] for tag in told]] = 1.0
-    unit: Floats = bag / np.sqrt(np.maximum(bag.sum(1, keepdims=True), np.float32(1.0)))
-    return unit

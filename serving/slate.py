@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from config.keys import hash64
 from config.records import VERSION, Served, Signal, Slate, SlateItem, UserRecord, encode
+from models.sorting import descending
 from serving.expected import expected
 from serving.stages import Page
 from store.layout import POOL_STATES
@@ -50,7 +49,7 @@ def shadow_of(page: Page, most: int) -> Slate:
     """
     assert page.scored is not None
     score = page.scored.score
-    rows = np.argsort(-score, kind="stable")[:most]
+    rows = descending(score)[:most]
     items = [SlateItem(h, place, 0, 0, -1, 1.0) for place, h in enumerate(page.candidates.hashes[rows].tolist())]
     slate = Slate(page.query.request_id, page.query.surface, items, [], page.scorer.feature_set, b"", b"")
     slate.features = page.scored.features[rows].astype("<f2").tobytes()

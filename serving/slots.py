@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from config.records import SLOTS
 from config.settings import Feed
+from models.sorting import descending
 from serving.allotment import Allotment
 from serving.mix import LOOK, Mix
 from serving.stages import Candidates, Placed, Query, Scored, Viewer
@@ -44,7 +45,7 @@ def place(
     mix
         how the ranked places are mixed; None: by score alone
     """
-    order = np.argsort(-scored.score, kind="stable")  # candidates ascend by hash: ties break by id
+    order = descending(scored.score)  # candidates ascend by hash: ties break by id
     reserved = reserved_places(query.n, rules.pool_share, rng) if pools is not None else []
     drawn = pools.draw(query, viewer, candidates, notes, scored, len(reserved), rng) if pools is not None and reserved else []
     taken = {row for row, _ in drawn}

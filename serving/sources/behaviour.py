@@ -10,6 +10,7 @@ import numpy as np
 
 from config.settings import Feed
 from models.neighbours import read
+from models.sorting import descending
 from models.user import RECENT, RECENT_ROW
 from serving.beside import beside
 from serving.keys import Keys
@@ -42,7 +43,7 @@ class BehaviourSource:
             return viewer, NO_HASHES
         # What was seen must not take the places of what was not.
         new = np.flatnonzero(~member(found.hashes, viewer.seen))
-        best = new[np.argsort(-found.scores[new], kind="stable")[: self.places]]
+        best = new[descending(found.scores[new])[: self.places]]
         return msgspec.structs.replace(viewer, beside=found), found.hashes[best]
 
 

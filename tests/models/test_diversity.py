@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyversity import ssd
 
 import models.diversity
-from models.diversity import Diversity
+from models.diversity import Diversity, common
 
 SEEDS = st.integers(0, 2**32)
 
@@ -29,8 +29,24 @@ def page(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def test_the_example_holds() -> None:
-    """The docstring's example is true."""
+def products(vectors: np.ndarray) -> np.ndarray:
+    doubles = vectors.astype(np.float64)
+    made: np.ndarray = doubles @ doubles.T
+    return made
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_what_notes_have_in_common_is_a_product_of_bags(seed: int) -> None:
+    """A tag that stands twice in a note is one, and hashes that begin in one place are different tags."""
+    rng = np.random.default_rng(seed)
+    tags = rng.choice(np.array([0, 1, 2, 3, 3 << 20, 9 << 40], np.uint64), (int(rng.integers(0, 20)), 4))
+    bags = (tags[:, :, None] == np.unique(tags[tags > 0])).any(1).astype(np.float64)
+    assert common(tags) == pytest.approx(products(bags / np.sqrt(np.maximum(bags.sum(1, keepdims=True), 1.0))))
+
+
+def test_the_examples_hold() -> None:
+    """The docstrings' examples are true."""
     assert doctest.testmod(models.diversity).failed == 0
 
 
@@ -38,14 +54,14 @@ def test_the_example_holds() -> None:
 def test_diversity_permutes(seed: int) -> None:
     """All rows come once, whatever the rules forbid."""
     scores, vectors, authors, tags = page(seed)
-    assert sorted(Diversity().order(scores, vectors, authors, tags, len(scores))) == list(range(len(scores)))
+    assert sorted(Diversity().order(scores, products(vectors), authors, tags, len(scores))) == list(range(len(scores)))
 
 
 @given(SEEDS)
 def test_no_two_of_one_author_are_neighbours_while_there_is_another(seed: int) -> None:
     """Where two stand together, no other author was left."""
     scores, vectors, authors, tags = page(seed)
-    order = Diversity().order(scores, vectors, authors, tags, len(scores))
+    order = Diversity().order(scores, products(vectors), authors, tags, len(scores))
     for place in range(1, len(order)):
         if authors[order[place]] == authors[order[place - 1]]:
             assert set(authors[order[place:]].tolist()) == {int(authors[order[place]])}
@@ -56,7 +72,7 @@ def test_a_tag_has_its_share_while_there_is_another(seed: int) -> None:
     """A tag exceeds its share only where every note left of another author had a full tag."""
     scores, vectors, authors, tags = page(seed)
     n = max(1, len(scores) // 2)
-    order, limit = Diversity(tag_share=0.4).order(scores, vectors, authors, tags, n), max(1, int(0.4 * n))
+    order, limit = Diversity(tag_share=0.4).order(scores, products(vectors), authors, tags, n), max(1, int(0.4 * n))
     for place, row in enumerate(order):
         shown = [set(tags[i].tolist()) - {0} for i in order[:place]]
 
@@ -75,7 +91,7 @@ def test_without_rules_it_is_pyversity(seed: int, window: int) -> None:
     scores, vectors, _, _ = page(seed)
     m = len(scores)
     ours = Diversity(spread=1.0, window=window, tag_share=1.0).order(
-        scores, vectors, np.zeros(m, np.uint64), np.zeros((m, 1), np.uint64), min(m, 6)
+        scores, products(vectors), np.zeros(m, np.uint64), np.zeros((m, 1), np.uint64), min(m, 6)
     )
     theirs = ssd(vectors, scores, min(m, 6), diversity=0.5, window=window, append_bias=False)
     assert ours.tolist() == theirs.indices.tolist()
@@ -84,12 +100,12 @@ def test_without_rules_it_is_pyversity(seed: int, window: int) -> None:
 def test_nothing_to_order_is_an_empty_page() -> None:
     """No candidate, no place."""
     empty = np.empty(0, np.uint64)
-    assert not len(Diversity().order(np.empty(0, np.float32), np.empty((0, 2), np.float32), empty, np.empty((0, 8), np.uint64), 5))
+    assert not len(Diversity().order(np.empty(0, np.float32), np.empty((0, 0)), empty, np.empty((0, 8), np.uint64), 5))
 
 
 def test_the_author_above_the_page_counts() -> None:
     """Pages meet without two of one author."""
-    scores, one = np.array([2.0, 1.0], np.float32), np.zeros((2, 1), np.float32)
+    scores, one = np.array([2.0, 1.0], np.float32), np.zeros((2, 2))
     order = Diversity().order(scores, one, np.array([5, 6], np.uint64), np.zeros((2, 1), np.uint64), 2, before=5)
     assert order.tolist() == [1, 0]
 

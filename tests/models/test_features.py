@@ -14,7 +14,7 @@ from config.events import ACTIONS
 from models.asker import Asker, join
 from models.features import FEATURES, NAMES, RANKED, Frame, distance_km, halves, matrix, unmet, weights_of
 from models.interest import Taste
-from models.neighbours import Around, Neighbours, read
+from models.neighbours import Around, Neighbours
 from store.layout import NOTE
 
 DAY = 86_400_000
@@ -38,15 +38,15 @@ def notes(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def asker(recent: np.ndarray, rng: np.random.Generator, to: np.ndarray) -> Asker:
-    rules, fronts = Neighbours(), []
+    rules, heads = Neighbours(), []
     for _ in recent:
         around = Around()
         for other in to["hash"][rng.random(len(to)) < 0.5].tolist():
             rules.learn(around, other, int(rng.integers(1, 9)) * int(rng.choice([-1, 1])), NOW - DAY, 1_000, 9, 4)
-        fronts.append(read(rules.head(around)))
+        heads.append(rules.head(around))
     m = len(recent)
     times = NOW - np.sort(rng.integers(0, 5_000, m)).astype(np.int64)
-    return Asker(NOW, m, 2.0, recent["hash"].copy(), times, rng.choice([LIKE, VIEW], m), recent, join(fronts), TASTE, 10.0, 179.9)
+    return Asker(NOW, m, 2.0, recent["hash"].copy(), times, rng.choice([LIKE, VIEW], m), recent, join(heads), TASTE, 10.0, 179.9)
 
 
 def drawn(seed: int) -> tuple[Asker, np.ndarray]:
@@ -113,13 +113,13 @@ def test_the_neighbour_of_the_newest_note_leads() -> None:
     """What was taken last weighs most, as long as there was a second between."""
     rng, rules = np.random.default_rng(1), Neighbours()
     every = notes(4, rng)
-    fronts = []
+    heads = []
     for other in every["hash"][2:].tolist():
         around = Around()
         rules.learn(around, other, 1, NOW - DAY, 0, 9, 9)
-        fronts.append(read(rules.head(around)))
+        heads.append(rules.head(around))
     every["counts"] = 3
-    who = Asker(NOW, 2, 2.0, every["hash"][:2], np.array([NOW, NOW - 9_000]), np.array([VIEW, VIEW]), every[:2], join(fronts), TASTE)
+    who = Asker(NOW, 2, 2.0, every["hash"][:2], np.array([NOW, NOW - 9_000]), np.array([VIEW, VIEW]), every[:2], join(heads), TASTE)
     for name in ("together", "together_steps", "together_last"):
         new, old = of(who, every[2:], name)
         assert new > old
@@ -129,11 +129,11 @@ def test_what_is_taken_by_one_who_likes_much_is_liked_more() -> None:
     """Leniency is the surplus over what others thought of the same notes."""
     every = notes(6, np.random.default_rng(2))
     recent, candidates = every[:3], every[3:]
-    fronts = [read(None)] * 3
+    heads = [None] * 3
     times = np.array([NOW - 1, NOW - 2, NOW - 3])
 
     def lenient(action: int) -> float:
-        who = Asker(NOW, 3, 2.0, recent["hash"], times, np.full(3, action), recent, join(fronts), TASTE)
+        who = Asker(NOW, 3, 2.0, recent["hash"], times, np.full(3, action), recent, join(heads), TASTE)
         return of(who, candidates, "lenient")[0]
 
     assert lenient(LIKE) > lenient(VIEW)
