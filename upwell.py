@@ -396,10 +396,14 @@ def user(user_id: Annotated[str, Argument(show_default=False)], as_json: Json = 
 
 
 @app.command()
-def pools(as_json: Json = False, watch: Annotated[bool, Option("--watch", help="Every second.")] = False, address: Api = "") -> None:
-    """The traffic pools, tier by tier.
+def pools(
+    as_json: Json = False,
+    watch: Annotated[bool | None, Option("--watch/--once", help="Every second, or once; default: every second on a terminal.")] = None,
+    address: Api = "",
+) -> None:
+    """The traffic pools, tier by tier, live.
 
-    Example: upwell pools --watch
+    Example: upwell pools
     """
     from tools import people
 

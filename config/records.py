@@ -249,7 +249,7 @@ class NoteAct(Signal, tag=2):
     e: bytes = b""
     """with an exposure: float16 × len(PREDICTED), what was expected of it; empty when unknown"""
     flags: int = 0
-    """FOLLOWER | STRANGE (no exposure of this note to this user is known) | TEST | BOT | SELF"""
+    """FOLLOWER | STRANGE (no exposure of this note to this user is known yet) | TEST | BOT | SELF"""
     u: int = 0
     """user hash"""
     tier: int = -1

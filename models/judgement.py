@@ -79,25 +79,42 @@ def deadline_of(note: Note, rules: Rules, now: int) -> int:
     return late if late > now else pool.next_deadline(place) or 0
 
 
-def transition(move: pool.Move) -> Transition:
-    evidence, found = move.evidence, move.quality
+def transition(move: pool.Move, bars: quality.Bars) -> Transition:
+    """A decision as it is told; `bars`: those it was decided by."""
+    return told(move.seq, move.at, move.origin, move.target, move.verdict, move.evidence, move.quality, move.probability, move.bar, bars)
+
+
+def told(
+    seq: int,
+    at: int,
+    origin: int | None,
+    target: int,
+    verdict: str,
+    evidence: quality.Evidence,
+    found: quality.Quality,
+    probability: float,
+    bar: float,
+    bars: quality.Bars,
+) -> Transition:
+    """A move with all that was known at that moment; a publication number is one of its channel's, so the channel stands beside it."""
     return Transition(
-        move.seq, move.at, move.origin, move.target, move.verdict,
+        seq, at, origin, target, verdict,
         {
             "exposures": round(evidence.exposures),
             "observed": {action: round(n) for action, n in zip(quality.ACTIONS, evidence.observed, strict=True)},
             "expected": {action: round(n, 3) for action, n in zip(quality.ACTIONS, evidence.expected, strict=True)},
             "quality": {"mean": round(found.mean, 5), "low": round(found.low, 5), "high": round(found.high, 5)},
-            "probability": round(move.probability, 4),
+            "probability": round(probability, 4),
         },
-        {"value": round(move.bar, 5), "version": move.bars},
+        {"value": round(bar, 5), "channel": bars.channel, "version": bars.number},
     )  # fmt: skip
 
 
-def turn(note: Note, now: int, rules: Rules) -> Transition | None:
+def turn(note: Note, now: int, bars: quality.Bars, rules: Rules) -> Transition | None:
     """After a catalogue record: the note enters the pools once, pauses while it may not be shown, and leaves them when it is deleted.
 
-    Only a running note pauses: what was held or stopped has nothing to resume.
+    Only a running note pauses: what was held or stopped has nothing to resume. Nothing is decided by evidence here; what it said is told
+    all the same, with the tier's own bar.
     """
     place = note.pool
     if place is None:
@@ -116,4 +133,6 @@ def turn(note: Note, now: int, rules: Rules) -> Transition | None:
     note.pool = after
     rest(note, rules)
     note.look = 0
-    return Transition(after.seq, now, None if place is None else place.tier, after.tier, verdict, {"exposures": note.counted[0]}, {})
+    evidence, bar = evidence_of(note, bars, rules), bars.cuts[after.tier]
+    found = quality.assess(evidence, bars, rules.worth)
+    return told(after.seq, now, None if place is None else place.tier, after.tier, verdict, evidence, found, found.above(bar), bar, bars)

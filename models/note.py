@@ -68,7 +68,8 @@ class Transition(msgspec.Struct):
     evidence: dict[str, Any]
     """exposures, observed and expected counts by action, quality {mean, low, high}, probability of passing the bar"""
     bar: dict[str, Any]
-    """value per exposure (CES) it was held against, and the publication of the channel's bars it comes from"""
+    """value per exposure (CES) it was held against (of a move without a decision: the tier's own bar), the channel whose bars it is one
+    of ("": all notes, and the settings), and their publication number (0: of the settings)"""
 
 
 class Note(msgspec.Struct, array_like=True, gc=False):

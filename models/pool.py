@@ -93,8 +93,6 @@ class Move(msgspec.Struct, frozen=True):
     """value per exposure it was held against"""
     quality: Quality
     evidence: Evidence
-    bars: int
-    """publication number of the bars used"""
     state: PoolState
 
 
@@ -127,8 +125,9 @@ def validate(made: Rules) -> None:
             raise SettingsError(f"{where}.bar: the base tier is open to all, its bar is 0, got {tier.bar}")
         if before is not None and tier.bar <= before.bar:
             raise SettingsError(f"{where}.bar: bars rise with the ladder, got {tier.bar} after {before.bar}")
-        if tier.window_hours <= 0.0 or tier.pace <= 0.0 or tier.boost <= 0.0:
-            raise SettingsError(f"{where}: window_hours, pace and boost are above zero")
+        for name in ("window_hours", "pace", "boost"):
+            if getattr(tier, name) <= 0.0:
+                raise SettingsError(f"{where}.{name}: is above zero, got {getattr(tier, name)}")
         if tier.quota > tier.pace * tier.window_hours:
             raise SettingsError(f"{where}.pace: {tier.pace} an hour cannot bring {tier.quota} exposures in {tier.window_hours} hours")
         if not 0.0 <= tier.stop < tier.promote <= 1.0:
@@ -203,7 +202,7 @@ def judge(pool: PoolState, evidence: Evidence, bars: Bars, made: Rules, now: int
 
     def move(verdict: str, probability: float, bar: float, after: PoolState) -> Move:
         after = msgspec.structs.replace(after, seq=pool.seq + 1)
-        return Move(after.seq, now, pool.tier, after.tier, verdict, probability, bar, quality, evidence, bars.number, after)
+        return Move(after.seq, now, pool.tier, after.tier, verdict, probability, bar, quality, evidence, after)
 
     if not top and promised and following > tier.promote:  # the base is an experiment of one size for all: what it teaches is unbiased
         running = pool.state == OPEN or unfinished or (pool.state == HELD and pool.tier > 0)
@@ -353,6 +352,15 @@ def first_bars(channel: str, made: Rules) -> Bars:
     return default_bars(channel, made.prior, made.worth, made.quantiles)
 
 
+def ripe(recent: Recent, made: Rules) -> bool:
+    """A channel's notes have taught enough for bars of its own: as many as what is believed of it weighs.
+
+    Of one note nobody can tell how good its channel is, and how much notes of it differ: the first good note of a channel would set the
+    bar that it has to pass. Until then the next wider channel's bars hold, else all notes', else those of the settings.
+    """
+    return len(recent.rows) >= made.prior.bar_strength
+
+
 def publish(recent: Recent, made: Rules) -> Bars:
     """A channel's next bars, from what its recent notes did."""
     return recent.bars(made.prior, made.worth, made.quantiles)
@@ -365,5 +373,5 @@ def ms(hours: float) -> int:
 __all__ = [
     "Move", "Need", "PoolState", "Rules", "configured", "decide", "delete", "enter", "first_bars", "need", "next_deadline", "overdue",
     "owed", "pause",
-    "publish", "queue", "resume", "rules", "score", "short", "validate",
+    "publish", "queue", "resume", "ripe", "rules", "score", "short", "validate",
 ]  # fmt: skip

@@ -127,7 +127,7 @@ class Follows(msgspec.Struct, array_like=True, gc=False):
 
 
 LEDGER = np.dtype([("hash", "<u8"), ("bits", "<u2"), ("strange", "<u2"), ("comments", "u1"), ("state", "u1")])
-"""A row of the ledger: bit i of `bits` is ACTIONS[i], of `strange` those of them that came before any exposure; comments of this user
+"""A row of the ledger: bit i of `bits` is ACTIONS[i], of `strange` those of them whose exposure was not told yet; comments of this user
 that stand; `state` is what the first action found, so that what is taken back is told as it was given: see ONCE, FOLLOWED, SLOT."""
 
 ROW = Layout("<HHBB")

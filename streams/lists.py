@@ -154,11 +154,11 @@ class Lists:
             out.count("evidence", "applied")
 
     def learn(self, part: Part, out: Out, signal: Evidence, window: Window) -> None:
-        """A note ended a tier: its channel's bars are fitted anew, a minute after the last ones at the earliest."""
+        """A note ended a tier: its channel's bars are fitted anew, a minute after the last ones at the earliest, and not by a few notes."""
         channel = window.channel
         channel.recent.add(signal.h, signal.tier, quality.decode_evidence(signal.body), self.rules.prior)
         window.dirty = True
-        if not channel.timer:
+        if not channel.timer and pool.ripe(channel.recent, self.rules):
             channel.timer = max(part.now + 1, channel.published_at + self.wait_ms)
             out.timer("channel", signal.name.removeprefix(CHANNEL).encode(), channel.timer)
 

@@ -207,7 +207,7 @@ class Notes:
     def turn(self, part: Part, out: Out, kept: Kept) -> None:
         """The note enters the pools, pauses, resumes or leaves, as its status says."""
         place = kept.note.pool
-        step = judgement.turn(kept.note, part.now, self.rules)
+        step = judgement.turn(kept.note, part.now, part.shared.of(kept.note.channel)[0], self.rules)
         if step is not None:
             self.moved(part, out, kept, place, step)
         if wants(kept.note):
@@ -221,7 +221,7 @@ class Notes:
         move = judgement.look(note, bars, prior, self.rules, part.now)
         if move is None:
             return
-        self.moved(part, out, kept, place, judgement.transition(move))
+        self.moved(part, out, kept, place, judgement.transition(move, bars))
         if move.verdict in pool.ENDS:
             body = quality.encode(move.evidence)
             for name in lists.evidence_names(note.channel):

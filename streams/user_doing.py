@@ -18,7 +18,7 @@ from models.ring import find
 from models.slate import Open
 from models.user import AT_LEDGER, BIT, COMMENTS, FOLLOWED, ONCE, OWN, PUBLIC_ROW, PUBLICS, RECENT_ROW, ROW, SLOT, Hot, User
 from streams.stage import Out
-from streams.user_seeing import APPLIED, ENGAGED, IGNORED, REPEATED, Seeing, named
+from streams.user_seeing import APPLIED, ENGAGED, IGNORED, REPEATED, TOLD, Seeing, named
 
 VIEW = ACTIONS.index("view")
 COMMENT, LIKE = ACTIONS.index("comment"), ACTIONS.index("like")
@@ -30,8 +30,6 @@ RECENT_ACTION = 16
 """Where the action stands in a row of `Hot.recent`."""
 RANKED = SLOTS.index("ranked")
 NO_COMMENT = bytes(8)
-TOLD = tuple((FOLLOWER if state & FOLLOWED else 0) | (SELF if state & OWN else 0) for state in range(8))
-"""A ledger row's state -> flags of what is told."""
 
 
 class Doing(Seeing):

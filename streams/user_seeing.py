@@ -9,15 +9,15 @@ from functools import lru_cache
 
 import msgspec
 
-from config.events import ENGAGEMENTS
+from config.events import ACTIONS, ENGAGEMENTS
 from config.keys import hash64
-from config.records import FOLLOWER, SELF, Act, Facts, NoteAct, NoteServed, Served, Shown
+from config.records import FOLLOWER, SELF, SLOTS, STRANGE, Act, Facts, NoteAct, NoteServed, Served, Shown
 from config.settings import Settings, SettingsError
 from config.settings import Users as Bounds
 from models.interest import FORGOTTEN, Interests
 from models.ring import Ring, find
 from models.slate import Standing, opened
-from models.user import AT_LEDGER, AT_SEEN, BIT, EVENTS, HOT, LEDGER, LEDGERS, SEEN, SLATES, User
+from models.user import AT_LEDGER, AT_SEEN, BIT, EVENTS, FOLLOWED, HOT, LEDGER, LEDGERS, OWN, ROW, SEEN, SLATES, SLOT, User
 from streams.stage import Out, Part
 
 APPLIED, REPEATED, ERASED, UNKNOWN, IGNORED = "applied", "repeated", "erased", "unknown_note", "ignored"
@@ -25,6 +25,9 @@ APPLIED, REPEATED, ERASED, UNKNOWN, IGNORED = "applied", "repeated", "erased", "
 
 FAMILY = "user"
 ENGAGED = sum(BIT[a] for a in ENGAGEMENTS)
+TOLD = tuple((FOLLOWER if state & FOLLOWED else 0) | (SELF if state & OWN else 0) for state in range(8))
+"""A ledger row's state -> flags of what is told."""
+PAID = SLOTS.index("sponsored")
 
 
 class Seeing:
@@ -74,6 +77,8 @@ class Seeing:
             if teach:
                 self.interests.shown(hot, facts, t, None, h)
             out.tell("by-note", h, NoteAct(0, 0, 0, 0, 0, t, 1, 0, -1, signal.p, b"", flags, uh), facts.id)
+            if place >= 0:
+                self.own_up(out, user, place, h, t, uh, 0, facts.id)
             return APPLIED
         i, row_in = found
         slate = user.slates[i]
@@ -85,7 +90,23 @@ class Seeing:
             ))  # fmt: skip
         self.mark(out, user, i, row_in, mark, t, facts.id)
         out.tell("by-note", h, NoteAct(0, 0, 0, 0, 0, t, 1, slot, source, position, slate.expectation(row_in), flags, uh, tier), facts.id)
+        if place >= 0:
+            self.own_up(out, user, place, h, t, uh, slot, facts.id)
         return APPLIED
+
+    def own_up(self, out: Out, user: User, place: int, h: int, t: int, uh: int, slot: int, note: str | None) -> None:
+        """What a user did before the exposure was told belongs to it from now on: apps send impressions late and in bundles. Told again, as
+        evidence, and taken back as what it was; nothing that is paid for becomes evidence."""
+        row = self.ledger.get(user.ledger, place)
+        bits, strange, said, state = ROW.unpack_from(row, 8)
+        if not strange or slot == PAID:
+            return
+        user.dirty |= 1 << AT_LEDGER + self.ledger.put(user.ledger, place, row[:8] + ROW.pack(bits, 0, said, state))
+        n, hash, flags = (0, 0, TOLD[state & 7]) if note is not None else (-1, h, TOLD[state & 7])
+        for a in range(1, len(ACTIONS)):
+            if bits & strange & 1 << a:
+                out.tell("by-note", h, NoteAct(0, 0, 0, n, a, t, -1, state >> SLOT, -1, -1, b"", flags | STRANGE, uh, -1, hash), note)
+                out.tell("by-note", h, NoteAct(0, 0, 0, n, a, t, 1, state >> SLOT, -1, -1, b"", flags, uh, -1, hash), note)
 
     def see(self, user: User, key: bytes) -> None:
         hot = user.hot
@@ -181,6 +202,8 @@ class Seeing:
                 ))  # fmt: skip
             e = slate.expectation(row)
             out.tell("by-note", h, NoteAct(0, 0, 0, -1, 0, signal.t, 1, slot, source, position, e, 0, uh, tier, h))
+            if place >= 0:
+                self.own_up(out, user, place, h, signal.t, uh, slot, None)
         hot.slates[-1].marks = b"\x01" * slate.shown
 
     # -------------------------------------------------------------------------------------------------------- every signal

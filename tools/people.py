@@ -150,6 +150,21 @@ def note(api: Asker, note_id: str, *, as_json: bool) -> None:
         console.print(f"quality    {quality['mean']:.2f} ({quality['low']:.2f} to {quality['high']:.2f})")
     for move in told["history"]:
         console.print(f"  {move['seq']:>3}  {when(move['at'])}  {tier(move['from'])} → {tier(move['to'])}  {move['verdict']}")
+        if why := grounds(move):
+            console.print(f"       {why}", style="dim")
+
+
+def grounds(move: dict[str, Any]) -> str:
+    """What a move was decided on: the evidence, and the bar at that moment."""
+    evidence, bar = move["evidence"], move["bar"]
+    expected = evidence.get("expected", {})
+    counts = [
+        f"{n:,} {name} ({expected[name]:.1f} expected)" for name, n in evidence.get("observed", {}).items() if n or expected[name] >= 1.0
+    ]
+    words = [f"{evidence['exposures']:,} exposures", *counts]
+    if bar.get("value"):
+        words.append(f"{evidence['probability']:.0%} sure to be worth more than {bar['value']:.3f} an exposure")
+    return ", ".join(words)
 
 
 def tier(number: int | None) -> str:
@@ -181,13 +196,13 @@ def interests_table(told: dict[str, Any], limit: int = 20) -> Table:
     return table
 
 
-def pools(api: Asker, *, as_json: bool, watch: bool) -> None:
-    """The tiers, once or every second."""
+def pools(api: Asker, *, as_json: bool, watch: bool | None) -> None:
+    """The tiers, once or every second; None: every second on a terminal, until it is interrupted."""
     if as_json:
         print(json.dumps(api.get("/v1/pools")))
         return
     console = terminal()
-    if not watch:
+    if not (console.is_terminal if watch is None else watch):
         console.print(pools_table(api.get("/v1/pools")))
         return
     with Live(console=console, auto_refresh=False) as live:
@@ -197,10 +212,12 @@ def pools(api: Asker, *, as_json: bool, watch: bool) -> None:
 
 
 def pools_table(told: dict[str, Any]) -> Table:
-    names = ("tier", "quota", "notes", "exposures", "promoted", "held", "stopped", "owed")
-    table = Table(*names, box=None, pad_edge=False)
+    names = ("quota", "notes", "exposures", "promoted", "held", "stopped", "owed")
+    table = Table("tier", "", *names, box=None, pad_edge=False)
     for tier in told["tiers"]:
-        table.add_row(*("∞" if tier.get(name) is None else f"{tier[name]:,}" for name in names))
+        table.add_row(
+            str(tier["tier"]), printable(tier.get("name", "")), *("∞" if tier.get(name) is None else f"{tier[name]:,}" for name in names)
+        )
     return table
 
 

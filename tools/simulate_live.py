@@ -221,7 +221,7 @@ class Live:
     def figures(self) -> dict[str, float]:
         """As the simulation reports them; and by how much quotas were overshot, at most and on average over those that were used up."""
         quotas = [tier.quota for tier in self.settings.pool.tiers]
-        over = [max(0.0, n / quotas[tier] - 1.0) for (_, tier), n in self.given.items() if n >= quotas[tier]]
+        over = [(n - quotas[tier]) / quotas[tier] for (_, tier), n in self.given.items() if n >= quotas[tier]]
         return self.world.report(self.base) | {
             "overshoot_most": max(over, default=0.0),
             "overshoot_mean": sum(over) / max(1, len(over)),

@@ -87,7 +87,18 @@ MOVE = {
     "required": ["seq", "at", "from", "to", "verdict", "evidence", "bar"],
     "properties": {
         "seq": INTEGER, "at": TIME, "from": maybe(INTEGER), "to": INTEGER, "verdict": STRING,
-        "evidence": {"type": "object"}, "bar": {"type": "object"},
+        "evidence": {
+            "type": "object",
+            "description": "exposures, actions observed and expected of them, quality {mean, low, high}, probability of passing the bar",
+        },
+        "bar": {
+            "type": "object",
+            "properties": {
+                "value": {**NUMBER, "description": "engagement score per exposure"},
+                "channel": {**STRING, "description": "whose bars; empty: all notes'"},
+                "version": {**INTEGER, "description": "their publication; 0: the settings'"},
+            },
+        },
     },
 }  # fmt: skip
 

@@ -52,7 +52,7 @@ function moveRow(move, tiers) {
   const { exposures, ...rest } = move.evidence;
   const counts = rest.counts ?? rest.observed ?? {};
   const actions = Object.entries(counts).filter(([, n]) => typeof n === "number" && n > 0).map(([action, n]) => `${count(n)} ${action}`);
-  const chances = ["pass", "stay"].filter((what) => typeof rest[what] === "number").map((what) => `${what} ${percent(rest[what])}`);
+  const chances = move.bar.value ? [`${percent(rest.probability)} sure to be worth more than ${figure(move.bar.value)} an exposure`] : [];
   const evidence = [exposures ? `${count(exposures)} exposures` : null, ...actions, ...chances].filter(Boolean).join(", ");
   const age = Math.max(0, (Date.now() - Date.parse(move.at)) / 1000);
   return el("li", {},

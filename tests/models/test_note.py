@@ -81,8 +81,8 @@ def test_an_expectation_that_is_no_rate_counts_as_not_told(e: bytes) -> None:
 def test_looks_come_where_they_may_matter() -> None:
     """Every few exposures, at every rare action, and exactly where the promise ends; rarely for a note that has seen thousands."""
     note = Note(status=notes.PUBLISHED, published_at=T)
-    assert judgement.turn(note, T, RULES) is not None
     bars = pool.first_bars("", RULES.pool)
+    assert judgement.turn(note, T, bars, RULES) is not None
     at = []
     for i in range(1, 151):
         act(note, "impression")

@@ -54,6 +54,22 @@ def test_likes_of_those_who_were_not_shown_a_note_are_no_evidence(system: System
     assert [move["verdict"] for move in one["history"]] == [move["verdict"] for move in other["history"]]
 
 
+def test_whether_a_like_or_its_impression_arrives_first_does_not_matter(system: System) -> None:
+    """Apps send what they saw in bundles, later than what was tapped: the evidence is the same."""
+    system.publish(note("n1", "a1"), note("n2", "a2"))
+    likes, impressions = [
+        [event(kind, f"p{k}", id) for id in ("n1", "n2") for k in range(0, 120, step)] for kind, step in (("like", 9), ("impression", 1))
+    ]
+    system.send(*(e for e in likes if e["note_id"] == "n1"))
+    system.send(*impressions)
+    system.send(*(e for e in likes if e["note_id"] == "n2"))
+    system.publish(*({"note_id": id, "status": "deleted"} for id in ("n1", "n2")))
+    one, other = told(system, "n1"), told(system, "n2")
+    assert one["counts"] == other["counts"]
+    assert one["history"][-1]["evidence"] == other["history"][-1]["evidence"]
+    assert one["history"][-1]["evidence"]["observed"]["like"] == 14
+
+
 def test_what_is_paid_is_known_from_the_slate_and_from_nothing_that_a_client_says(system: System) -> None:
     """Exposures of a sponsored place are counted apart and use no quota up; an event that calls itself sponsored is an exposure like any other."""
     system.publish(note("n1", "a1"))

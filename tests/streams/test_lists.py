@@ -77,8 +77,10 @@ def test_the_second_note_of_an_author_waits_for_the_first_to_go() -> None:
 
 
 def test_bars_leave_at_most_once_a_minute() -> None:
-    """The first evidence is published by the next record, what follows a minute later, and nothing while there is nothing new."""
+    """What is enough for bars is published by the next record, what follows a minute later, and nothing while there is nothing new."""
     side = stage()
+    for i in range(int(DEFAULTS.pool.prior.bar_strength) - 1):
+        side.fold(learned(1000 + i, START))
     for i in range(10):
         side.fold(learned(i, START + i * 20_000))
     side.fold(Tick(t=START + 10 * MINUTE))
@@ -90,6 +92,19 @@ def test_bars_leave_at_most_once_a_minute() -> None:
     assert len([1 for _, _, signal in side.told if isinstance(signal, Bars)]) == 4
     fitted = quality.decode_bars(bars[-1].body)
     assert (fitted.channel, fitted.number, len(fitted.cuts)) == ("food", 4, len(DEFAULTS.pool.tiers))
+
+
+def test_few_notes_set_no_bars() -> None:
+    """Until as many have taught as what is believed weighs, the bars of all notes hold, or those of the settings."""
+    side = stage()
+    for i in range(int(DEFAULTS.pool.prior.bar_strength) - 1):
+        side.fold(learned(i, START + i))
+        side.fold(learned(i, START + i))  # a note that climbs is one note
+    side.fold(Tick(t=START + 10 * MINUTE))
+    assert not [1 for _, _, signal in side.told if isinstance(signal, Bars)]
+    side.fold(learned(1000, START + 10 * MINUTE))
+    side.fold(Tick(t=START + 20 * MINUTE))
+    assert [signal.version for _, _, signal in side.told if isinstance(signal, Bars)] == [1]
 
 
 def test_better_notes_raise_the_bars_of_their_channel_alone() -> None:
@@ -129,7 +144,10 @@ async def folded(records: list[Record], rng: random.Random | None) -> dict[bytes
     store = MemoryStore()
     counts = {"by-user": 2, "by-note": 2, "by-list": 1, "by-pair": 2, "examples": 1}
     limits = fold.Limits(keys=3, cache_bytes=1) if rng else fold.Limits()
-    part = fold.Partition(Lists(DEFAULTS), Slot("t", 0, "lists", 0), Source("L", "t.by-list", 0), counts, limits)
+    pools = msgspec.structs.replace(DEFAULTS.pool, prior=msgspec.structs.replace(DEFAULTS.pool.prior, bar_strength=2.0))
+    part = fold.Partition(
+        Lists(msgspec.structs.replace(DEFAULTS, pool=pools)), Slot("t", 0, "lists", 0), Source("L", "t.by-list", 0), counts, limits
+    )
 
     async def send(out: list[packing.Outgoing]) -> None: ...
 

@@ -48,7 +48,8 @@ def test_a_published_note_stands_in_its_record_facts_text_and_lists() -> None:
         *(cell(30.25, 120.16, level) for level in range(3)),
     }  # fmt: skip
     assert loop.transitions()[0] | {"evidence": 0} == {
-        "note_id": "n1", "seq": 1, "at": START, "from": None, "to": 0, "verdict": "entered", "evidence": 0, "bar": {}
+        "note_id": "n1", "seq": 1, "at": START, "from": None, "to": 0, "verdict": "entered", "evidence": 0,
+        "bar": {"value": 0.0, "channel": "", "version": 0},
     }  # fmt: skip
 
 
@@ -288,7 +289,8 @@ def test_what_is_overdue_stands_in_the_totals_until_it_is_shown_or_the_note_is_g
 def test_a_tiers_end_teaches_its_channel_and_bars_come_back() -> None:
     """Evidence goes to the channel, its prefixes and all notes; bars return to the notes stage, at most once a minute a channel."""
     loop = Loop(check=False)
-    for i in range(3):
+    for i in range(35):
+        assert not loop.notes.shared.bars or i > 31
         loop.publish(f"n{i}", author=f"a{i}", **FIELDS)
         loop.act("impression", f"n{i}", times=100, rates=AVERAGE, step=10)
         loop.pass_time(1_000)
@@ -299,7 +301,39 @@ def test_a_tiers_end_teaches_its_channel_and_bars_come_back() -> None:
     assert loop.notes.shared.of("food/tea")[0].number == 2
     assert loop.notes.shared.of("food/coffee")[0].channel == "food"
     tallies = loop.notes.shared.tallies
-    assert (tallies[0].notes, tallies[0].exposures, tallies[0].held + tallies[0].stopped) == (0, 300, 3)
+    assert (tallies[0].notes, tallies[0].exposures, tallies[0].held + tallies[0].stopped) == (0, 3500, 35)
+
+
+def test_the_first_good_note_of_a_channel_does_not_set_the_bar_that_it_has_to_pass() -> None:
+    """Of one note nobody knows how good its channel is: liked by every fourth from its first exposure on, it rises and goes on rising."""
+    loop = Loop(check=False)
+    loop.publish("best", author="a", **FIELDS)
+    for k in range(400):
+        loop.act("impression", "best", rates=AVERAGE, step=10)
+        if k % 4 == 0:
+            loop.act("click", "best")
+            loop.act("like", "best")
+        loop.pass_time(1_000)
+    assert [move["verdict"] for move in loop.transitions("best")] == ["entered", "promoted", "promoted", "promoted", "promoted"]
+
+
+def test_each_move_says_what_it_rests_on() -> None:
+    """Evidence, quality and bar as of that moment, also where a catalogue record moved the note; the bars are named by channel and number."""
+    loop = Loop(check=False)
+    loop.publish(**FIELDS)
+    loop.act("impression", times=40, rates=AVERAGE, step=10)
+    loop.change(status="under_review")
+    loop.change(status="published")
+    loop.act("impression", times=60, rates=AVERAGE, step=10)
+    loop.change(status="deleted")
+    moves = loop.transitions()
+    assert [move["verdict"] for move in moves][:3] == ["entered", "paused", "resumed"]
+    assert [move["evidence"]["exposures"] for move in moves] == [0, 40, 40, 100, 100]
+    assert len({tuple(sorted(move["evidence"])) for move in moves}) == 1
+    assert all(set(move["bar"]) == {"value", "channel", "version"} for move in moves)
+    assert all(
+        move["evidence"]["quality"]["low"] < move["evidence"]["quality"]["mean"] < move["evidence"]["quality"]["high"] for move in moves
+    )
 
 
 def test_facts_are_not_rewritten_at_each_signal() -> None:

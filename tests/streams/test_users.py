@@ -425,6 +425,21 @@ def test_an_engagement_without_an_exposure_is_strange_and_marks_the_note_seen(de
     assert desk.out.of(NoteAct)[-1].flags == 0
 
 
+def test_what_came_before_its_exposure_is_evidence_once_the_exposure_is_told(desk: Desk) -> None:
+    """Apps send impressions late and in bundles: what was told as strange is taken back as strange, and told again; undone it is no longer strange."""
+    desk.say("click")
+    desk.say("like")
+    desk.say("impression")
+    told = [(ACTIONS[s.a], s.d, s.flags) for s in desk.out.of(NoteAct)]
+    assert told == [
+        ("click", 1, STRANGE), ("like", 1, STRANGE), ("impression", 1, 0),
+        ("click", -1, STRANGE), ("click", 1, 0), ("like", -1, STRANGE), ("like", 1, 0),
+    ]  # fmt: skip
+    desk.say("impression")
+    desk.say("unlike")
+    assert [(ACTIONS[s.a], s.d, s.flags) for s in desk.out.of(NoteAct)][len(told) :] == [("like", -1, 0)]
+
+
 def test_events_on_unknown_notes_count_but_move_no_weights(desk: Desk) -> None:
     """A note whose facts intake did not find shows as unknown_note."""
     desk.say("impression", Facts("nx"))

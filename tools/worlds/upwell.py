@@ -1,7 +1,7 @@
 """The production policy in a world: the functions of `models.pool` themselves, called as the stages and the feed call them.
 
 It sees what production sees: its own counters, what the scorer expected, the clock, and the bars that its own notes' evidence gave an
-hour ago. The first hour runs on the bars of the settings.
+hour ago. The first hours run on the bars of the settings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from models.pool import ENDS, HOUR, Need, PoolState, Rules, decide, enter, first_bars, need, next_deadline, publish, score
+from models.pool import ENDS, HOUR, Need, PoolState, Rules, decide, enter, first_bars, need, next_deadline, publish, ripe, score
 from models.quality import Evidence, Recent, assess
 from tools.worlds.world import Array, World
 
@@ -69,7 +69,7 @@ class Ladder:
             deadline = next_deadline(pool)
             if deadline is not None and deadline <= self.now:
                 self.judge(note)
-        if self.recent.exposures != before:
+        if self.recent.exposures != before and ripe(self.recent, self.rules):
             self.bars = publish(self.recent, self.rules)
 
     def judge(self, note: int) -> None:
