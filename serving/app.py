@@ -198,8 +198,9 @@ def run(settings: Settings, host: str | None = None, port: int | None = None) ->
         date_header=False,
         timeout_graceful_shutdown=max(1, int(settings.api.drain_s)),
     )
-    # What lives as long as the process is no garbage: collections look at what requests leave behind, and seldom.
+    # What lives as long as the process is no garbage: collections look at what requests leave behind, and at little of it at once, since all wait
+    # meanwhile: a quarter of a ms for 2,000 objects, ten times as long for 20,000. Cycles are few: the older ones are looked at seldom.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(2_000, 200, 50)
     Server(config, app.state.service).run(sockets=[bound])

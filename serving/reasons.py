@@ -29,7 +29,8 @@ from serving.stages import Query, Viewer
 
 MOST = 3
 POOL, SPONSORED = SLOTS.index("pool"), SLOTS.index("sponsored")
-BITS = {name: 1 << i for i, name in enumerate(SOURCES)}
+NEARBY, BEHAVIOUR, HOT = (1 << SOURCES.index(name) for name in ("nearby", "behaviour", "hot"))
+"""Bits of sources."""
 
 CODES: Mapping[str, Mapping[str, type]] = {
     "follow": {"author_id": str}, "interest_tag": {"tag": str}, "interest_author": {"author_id": str}, "interest_channel": {"channel": str},
@@ -66,10 +67,9 @@ def reasons(
     if note in viewer.friends:
         friend = viewer.friends[note]
         found.append({"code": "friend", "user_id": friend.user_id, "action": friend.action})
-    here = [{"code": "nearby", "distance_m": distance_m} if distance_m is not None else {"code": "nearby", "city": viewer.city}]
-    if query.surface == "nearby" and sources & BITS["nearby"]:
-        found += here
-    elif query.surface == "similar" and sources & BITS["behaviour"]:
+    if query.surface == "nearby" and sources & NEARBY:
+        found.append(here(distance_m, viewer))
+    elif query.surface == "similar" and sources & BEHAVIOUR:
         found.append({"code": "similar"})
     best = max(tags, default=0.0)
     if best > 0.0 and best >= author:
@@ -81,14 +81,18 @@ def reasons(
         found.append({"code": "interest_channel", "channel": facts.channel})
     if query.channel:
         found.append({"code": "channel", "channel": query.channel})
-    if sources & BITS["behaviour"] and query.surface != "similar":
+    if sources & BEHAVIOUR and query.surface != "similar":
         found.append({"code": "behaviour"})
-    if sources & BITS["nearby"] and query.surface != "nearby":
-        found += here
-    if sources & BITS["hot"]:
+    if sources & NEARBY and query.surface != "nearby":
+        found.append(here(distance_m, viewer))
+    if sources & HOT:
         found.append({"code": "hot"})
     if not found and tier >= 0:
         found.append({"code": "pool", "tier": tier})
     if not found:  # brought by what is not said of the note: a tag behind its first ones, an author's weight that faded since
         found.append({"code": "channel", "channel": facts.channel} if facts.channel else {"code": "hot"})
     return found[:MOST]
+
+
+def here(distance_m: int | None, viewer: Viewer) -> dict[str, Any]:
+    return {"code": "nearby", "distance_m": distance_m} if distance_m is not None else {"code": "nearby", "city": viewer.city}

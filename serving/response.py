@@ -88,6 +88,7 @@ def items(answer: Answer) -> list[dict[str, Any]]:
     found = []
     for i, placed in enumerate(page.placed):
         about, text, bits, tier = facts[i], texts[i], done[i], tiers[i]
+        impressions, clicks, views, likes, collects, comments, shares = counts[i]
         item = {
             "note_id": about.id,
             "author_id": about.author,
@@ -105,7 +106,15 @@ def items(answer: Answer) -> list[dict[str, Any]]:
             "liked": bool(bits & LIKE),
             "collected": bool(bits & COLLECT),
             "distance_m": distances[i],
-            "counts": dict(zip(COUNTED, counts[i], strict=True)),
+            "counts": {
+                "impression": impressions,
+                "click": clicks,
+                "view": views,
+                "like": likes,
+                "collect": collects,
+                "comment": comments,
+                "share": shares,
+            },
             "reasons": reasons(
                 about,
                 placed.slot,

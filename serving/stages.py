@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.features import Past
+from models.gathering import look
 from models.interest import Named, Taste
 from models.user import Hot
 from serving.beside import Beside
@@ -255,7 +256,6 @@ def member(values: Hashes, ascending: Hashes) -> Mask:
 
 def lookup(values: Hashes, keys: Hashes, weights: Floats) -> Floats:
     """The weight of each value, 0 where it has none; `keys` ascending."""
-    if not keys.size:
-        return np.zeros(values.shape, np.float32)
-    at = keys[:-1].searchsorted(values)
-    return np.where(keys[at] == values, weights[at], np.float32(0.0))
+    found = np.empty(values.shape, np.float32)
+    look(np.array(values, order="C").reshape(-1), keys, weights, found.reshape(-1))
+    return found

@@ -8,6 +8,7 @@ live in the state.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -65,10 +66,11 @@ HEAD = np.dtype([("hash", "u8"), ("score", "f4")])
 def notes_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.intp]]:
     """The records that exist, are whole and of this version, and their indices in `values`."""
     size = NOTE.itemsize
-    if None not in values and set(map(len, values)) == {size}:  # type: ignore[arg-type]
-        notes = np.frombuffer(b"".join(values), NOTE)  # type: ignore[arg-type]
-        if (notes["version"] == NOTE_VERSION).all():
-            return notes, np.arange(notes.size)
+    with suppress(TypeError):  # as soon as one of them is None
+        if set(map(len, values)) == {size}:  # type: ignore[arg-type]
+            notes = np.frombuffer(b"".join(values), NOTE)  # type: ignore[arg-type]
+            if (notes["version"] == NOTE_VERSION).all():
+                return notes, np.arange(notes.size)
     kept = [i for i, v in enumerate(values) if v is not None and len(v) == size and v[0] == NOTE_VERSION]
     return np.frombuffer(b"".join([values[i] or b"" for i in kept]), NOTE), np.array(kept, np.intp)
 
