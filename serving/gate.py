@@ -100,8 +100,11 @@ class Pulse:
         while True:
             began, worked = time.perf_counter(), time.thread_time()
             await asyncio.sleep(PULSE_S)
-            took = time.perf_counter() - began
-            self.late += 0.3 * (max(0.0, took - PULSE_S) - self.late)
-            busy = self.late > LATE_S or (time.thread_time() - worked) / took > BUSY
+            busy = self.busy(time.perf_counter() - began, time.thread_time() - worked)
             for gate in self.gates:
                 gate.adjust(busy)
+
+    def busy(self, took: float, worked: float) -> bool:
+        """Whether there was no time to spare: a sleep of `PULSE_S` took `took` seconds, for `worked` of which this thread was at work."""
+        self.late += 0.3 * (max(0.0, took - PULSE_S) - self.late)
+        return self.late > LATE_S or worked / took > BUSY

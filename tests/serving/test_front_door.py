@@ -24,7 +24,7 @@ import structlog
 from config import log as logs
 from config import settings as config
 from config.settings import ROLES, ApiKey, SettingsError
-from serving.gate import Bodies, Gate, Pulse
+from serving.gate import PULSE_S, Bodies, Gate, Pulse
 from serving.guard import Guard
 from tests.serving.system import System, event, note
 from tools.parts import free_port, listening
@@ -191,24 +191,42 @@ class TestRoom:
         assert gate.bound == 4, "nobody was kept out"
 
     def test_the_pulse_tells_waiting_from_working(self) -> None:
-        """A process that sleeps has time to spare; one that computes has none."""
-        gate = Gate(4, 40)
-        seen: list[bool] = []
-        gate.adjust = seen.append  # type: ignore[method-assign]
+        """Timers that fire in time, and little work between them: there is time to spare. Work all the time, or timers that are late: none."""
+        assert not any(Pulse([]).busy(PULSE_S * 1.05, PULSE_S * 0.5) for _ in range(50))
+        assert Pulse([]).busy(PULSE_S, PULSE_S * 0.9)
+        late = Pulse([])
+        assert [late.busy(PULSE_S * 1.5, 0.0) for _ in range(10)][-3:] == [True] * 3
+        assert [late.busy(PULSE_S, 0.0) for _ in range(10)][-3:] == [False] * 3, "it is in time again"
 
-        async def look(work: float) -> list[bool]:
-            seen.clear()
-            pulse = asyncio.create_task(Pulse([gate]).run())
+    def test_the_pulse_measures_this_process_at_work(self) -> None:
+        """One that sleeps is seen at work for next to nothing, whoever else keeps the processor; one that computes is told busy."""
+
+        class Kept(Pulse):
+            worked = 0.0
+
+            def busy(self, took: float, worked: float) -> bool:
+                self.worked += worked
+                return super().busy(took, worked)
+
+        gate = Gate(4, 40)
+        told: list[bool] = []
+        gate.adjust = told.append  # type: ignore[method-assign]
+
+        async def look(work: float) -> float:
+            told.clear()
+            pulse = Kept([gate])
+            running = asyncio.create_task(pulse.run())
             for _ in range(30):
                 until = time.thread_time() + work
                 while time.thread_time() < until:
                     pass
                 await asyncio.sleep(0.0 if work else 0.01)
-            pulse.cancel()
-            return seen[3:]
+            running.cancel()
+            return pulse.worked
 
-        assert all(asyncio.run(look(0.02)))
-        assert sum(asyncio.run(look(0.0))) <= 2
+        assert asyncio.run(look(0.02)) > 0.3
+        assert all(told[3:])
+        assert asyncio.run(look(0.0)) < 0.1
 
     def test_bodies_have_room_together(self, system: System) -> None:
         """Told before any of the body is read."""
