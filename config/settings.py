@@ -42,6 +42,8 @@ class Kafka(Section, frozen=True):
     sasl_password: str
     ssl_cafile: str
     fetch_wait_ms: int
+    inner_fetch_wait_ms: int
+    ends_s: float
     session_timeout_s: float
     heartbeat_s: float
     rebalance_timeout_s: float

@@ -13,16 +13,18 @@ class Topic(NamedTuple):
     """-1: for ever"""
     single: bool = False
     """always one partition"""
+    api: bool = False
+    """the API writes to it"""
 
 
 TOPICS = {
     t.name: t
     for t in (
-        Topic("events", True, -1),
-        Topic("notes", True, -1),
+        Topic("events", True, -1, api=True),
+        Topic("notes", True, -1, api=True),
         Topic("transitions", True, 30),
         Topic("dead", True, 30),
-        Topic("by-user", False, -1),
+        Topic("by-user", False, -1, api=True),
         Topic("by-note", False, -1),
         Topic("by-list", False, -1),
         Topic("by-pair", False, -1),

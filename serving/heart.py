@@ -1,4 +1,4 @@
-"""The heartbeat: once a second a probe through every partition of `events`, and so through intake, users and notes.
+"""The heartbeat: every `api.probe_s` a probe through every partition of `events`, and so through intake, users and notes.
 
 Several API processes keep one beat together: who sees that a partition's newest probe is young does not send another.
 """

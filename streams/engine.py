@@ -260,9 +260,9 @@ class Worker:
                 await stage_app.thread.commit_checkpoints(offsets)
 
     async def watch_ends(self) -> None:
-        """Once a second: where the logs end, asked apart from reading them. A broker that is away is asked again."""
+        """Every so often: where the logs end, asked apart from reading them. A broker that is away is asked again."""
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(self.settings.kafka.ends_s)
             for stage_app in self.apps:
                 owners = dict(stage_app.owners)
                 try:

@@ -17,7 +17,7 @@ from config import metrics
 from config.keys import Slot
 from config.records import Source
 from config.settings import Kafka
-from config.topics import full, group
+from config.topics import TOPICS, full, group
 from store.lag import slot_stage
 from streams import fold
 from streams.logs import BrokerError
@@ -85,7 +85,8 @@ class StageApp:
             consumer_auto_offset_reset="none",
         )
         app.transport = FrameTransport(app.conf.broker_consumer, app, loop=app.loop)
-        app.owners, app.fetch_wait_ms = self, kafka.fetch_wait_ms
+        app.owners = self
+        app.fetch_wait_ms = kafka.fetch_wait_ms if any(TOPICS[name].api for name in stage.topics) else kafka.inner_fetch_wait_ms
         app.on_partitions_revoked.connect(self.revoked)
         channel = app.topic(*self.topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
         app.agent(channel, name=f"upwell.{stage.name}", concurrency=1)(self.nothing)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import random
 import shutil
 import signal
@@ -208,6 +209,10 @@ class EmbeddedBroker(Part):
             f"--advertised-listener-url={url}",
             "--storage-engine=memory://tansu/",
         ]
+
+    def environment(self) -> Mapping[str, str]:
+        """One thread for its requests: it copies so many small names that several spend their time waiting for each other's memory allocations."""
+        return {"TOKIO_WORKER_THREADS": "1", **os.environ}
 
     def ready(self) -> bool:
         return answers_kafka(self.port)

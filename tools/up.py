@@ -35,9 +35,13 @@ STOP_S = 3.0
 TOLD = ("UPWELL_KAFKA", "UPWELL_REDIS", "UPWELL_KAFKA__PARTITIONS", "UPWELL_API__PORT")
 
 EMBEDDED = {
-    # Measured for the embedded broker, which answers a waiting fetch late and takes CPU by the partition.
+    # Measured for the embedded broker, which answers a waiting fetch late, takes CPU by the partition, and goes through a partition's whole log
+    # for each fetch that brings something and for each question where it ends.
     "UPWELL_KAFKA__PARTITIONS": "4",
     "UPWELL_KAFKA__FETCH_WAIT_MS": "20",
+    "UPWELL_KAFKA__INNER_FETCH_WAIT_MS": "240",
+    "UPWELL_KAFKA__ENDS_S": "5",
+    "UPWELL_API__PROBE_S": "5",
 }
 
 
@@ -329,6 +333,11 @@ class Up:
             if shown:
                 say(f"         {self.api}{path:<5} {what}")
         say(f"  Kafka  {kafka}\n  Redis  {redis}\n  metrics of the worker: http://127.0.0.1:{self.metrics_port}/metrics\n")
+        if self.own_broker:
+            say(
+                "Broker and store keep all in memory, and the broker slows down as its logs grow: for more than an hour of traffic, give it a Kafka"
+            )
+            say("and a Redis of your own (UPWELL_KAFKA, UPWELL_REDIS)\n")
         if not self.found:
             say("Commands in another terminal know this system by")
             say(f"  export {' '.join(f'{name}={self.environ[name]}' for name in TOLD if name in self.environ)}\n")

@@ -18,9 +18,10 @@ class LocalLogs:
     """The logs of a `Local` system, asked like a broker."""
 
     def __init__(self, system: System) -> None:
-        self.logs, self.away, self.read = system.local.logs, False, 0
+        self.logs, self.away, self.read, self.asked = system.local.logs, False, 0, 0
 
     async def ends(self, places: Iterable[Place]) -> Mapping[Place, int]:
+        self.asked += 1
         if self.away:
             raise TimeoutError
         return {place: len(self.logs[place]) for place in places}
@@ -35,8 +36,8 @@ class LocalLogs:
 class Watched:
     """A system with its lag and its heart, both moved by the test."""
 
-    def __init__(self) -> None:
-        self.system = System()
+    def __init__(self, environ: dict[str, str] | None = None) -> None:
+        self.system = System(environ)
         wall = lambda: self.system.clock / 1000  # noqa: E731
         self.logs = LocalLogs(self.system)
         self.lag = Lag(self.system.settings, self.system.local.store, self.system.service.snapshot, self.logs, wall)
@@ -69,6 +70,21 @@ class Watched:
 def watched() -> Iterator[Watched]:
     one = Watched()
     yield one
+    one.system.close()
+
+
+def test_ends_are_asked_as_often_as_is_set_and_ages_go_on_meanwhile() -> None:
+    """For a broker that reads whole logs to tell where they end."""
+    one = Watched({"UPWELL_KAFKA__ENDS_S": "5"})
+    one.system.publish(note("n1", "ann"))
+    one.look()
+    one.system.request("POST", "/v1/events", json=event("like", "u1", "n1"))
+    for _ in range(5):
+        one.look(1)
+    assert one.logs.asked == 2
+    for _ in range(4):
+        one.look(1)
+    assert (one.logs.asked, one.seconds("events")) == (2, 4.0)
     one.system.close()
 
 
