@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from kafka.errors import KafkaError
 
 from config.settings import load
 from store.open import open_store
+from streams.stage import Record
 from tests import exact
 from tests.parts import EmbeddedBroker, EmbeddedStore, Kafka, KafkaPair, Part, RedisCluster
 from tools.parts import free_port
@@ -183,6 +184,7 @@ class Chaos:
             "UPWELL_KAFKA__PARTITIONS": "4",
             "UPWELL_KAFKA__REPLICATION": "2" if self.arguments.kafka == "pair" else "1",
             "UPWELL_KAFKA__FETCH_WAIT_MS": "20" if self.arguments.kafka == "embedded" else "500",
+            "UPWELL_KAFKA__INNER_FETCH_WAIT_MS": "100" if self.arguments.kafka == "embedded" else "500",
         }
         if not self.arguments.before:  # which may not know this setting
             # A broker that is started at once may still take long where much else runs; nobody is there to give up on it.
@@ -200,12 +202,12 @@ class Chaos:
             words = ["api", "--port", str(port)]
             self.apis.append(Process(f"api{i}", self.folder / f"api{i}", words, self.variables, port, tree).start())
         http = self.http()
-        for i in range(self.arguments.notes):
-            self.post(
-                http,
-                "/v1/notes",
-                {"note_id": f"n{i}", "author_id": f"a{i % 50}", "tags": [f"t{i % 20}", f"s{i % 7}"], "channel": f"c{i % 5}/x"},
-            )
+        notes = [
+            {"note_id": f"n{i}", "author_id": f"a{i % 50}", "tags": [f"t{i % 20}", f"s{i % 7}"], "channel": f"c{i % 5}/x"}
+            for i in range(self.arguments.notes)
+        ]
+        for first in range(0, len(notes), 100):
+            self.post(http, "/v1/notes", notes[first : first + 100])
 
     def http(self) -> Upstreams:
         return Upstreams([api.address for api in self.apis])
@@ -404,14 +406,18 @@ class Chaos:
             time.sleep(1)
 
     def fault_lose(self) -> None:
-        """With everything read, a worker is killed and stays away; how late its partitions become until another has them is kept apart."""
+        """With everything read, a worker is killed and stays away until others have its partitions and have read them; how late those became is
+        kept apart."""
         self.settle()
         worker = self.rng.choice(self.workers)
         worker.kill()
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            self.worst_failover = max(self.worst_failover, self.lag())
+        until, taken = time.monotonic() + 60, False
+        while time.monotonic() < until and not taken:
             time.sleep(0.3)
+            lag = self.lag()
+            self.worst_failover = max(self.worst_failover, lag)
+            taken = self.worst_failover > 2 and lag < 1
+        assert taken, f"nobody took what the lost worker had: {self.worst_failover:.1f} s late at most"
         worker.start()
 
     def fault_roll(self) -> None:
@@ -475,11 +481,11 @@ class Chaos:
                     wrong.append(f"{note} {action}: {counts.get(action, 0)} is not {n}")
         return wrong
 
-    def lost_events(self) -> list[str]:
+    def lost_events(self, log: Mapping[int, list[Record]]) -> list[str]:
         """Acknowledged events of which the by-user log has nothing."""
         standing = {
             signal.id
-            for records in exact.recorded(self.settings, "by-user").values()
+            for records in log.values()
             for record in records
             for signal in exact.decoder("by-user")(record.value).signals
             if hasattr(signal, "k") and hasattr(signal, "id")
@@ -524,15 +530,16 @@ class Chaos:
         for worker in self.workers:
             worker.stop(10)
 
-        async def compare() -> tuple[list[str], list[str]]:
+        async def compare() -> tuple[exact.Folds, list[str]]:
             store = open_store(self.settings)
             try:
-                return await exact.differences(self.settings, store, STAGES), await exact.told_once(self.settings, store, STAGES)
+                folds = await exact.folds(self.settings, store, STAGES)
+                return folds, await exact.differences(folds, store)
             finally:
                 await store.close()
 
-        differences, told = asyncio.run(compare())
-        lost, dead = self.lost_events(), self.wrong_dead()
+        folds, differences = asyncio.run(compare())
+        told, lost, dead = exact.told_once(folds), self.lost_events(folds.logs["by-user"]), self.wrong_dead()
         for line in (*wrong[:10], *differences[:20], *told[:10], *lost[:10], *dead[:10]):
             print(line, file=sys.stderr)
         return {

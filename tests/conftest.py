@@ -20,14 +20,16 @@ MARKS = {
     "chromium": {"chromium"},
 }
 
-HEAVY = ("kafka", "cluster", "chromium", "chaos", "slow")
+SHARED = ("kafka", "cluster", "chromium")
+HEAVY = (*SHARED, "chaos", "slow")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that uses a part carries its mark (`-m "not kafka"` leaves Java out) and runs where that part runs already.
 
-    In parallel runs the heavy parts stand in one process each; all other tests stay together by file, which shares what a file builds up.
+    In parallel runs the heavy parts stand in one process each, a fault test with parts of its own where there is room; all other tests stay
+    together by file, which shares what a file builds up.
     The heavy ones begin: a long group that begins last would run alone at the end, one core idle beside it.
     """
     for item in items:
@@ -35,8 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(mark)
         if item.get_closest_marker("xdist_group") is None:
-            heavy = next((mark for mark in HEAVY[:-1] if item.get_closest_marker(mark)), None)
-            item.add_marker(pytest.mark.xdist_group(heavy or item.path.name))
+            heavy = next((mark for mark in HEAVY if item.get_closest_marker(mark)), None)
+            # What a fault test kills is its own: it shares nothing, and each takes minutes.
+            group = item.name if heavy == "chaos" else heavy if heavy in SHARED else item.path.name
+            item.add_marker(pytest.mark.xdist_group(group))
     first = ("chaos", *HEAVY)
     items.sort(key=lambda item: next((place for place, mark in enumerate(first) if item.get_closest_marker(mark)), len(first)))
 

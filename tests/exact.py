@@ -6,9 +6,10 @@ the workers have been stopped.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
@@ -26,11 +27,9 @@ from streams.engine import make
 from streams.logs import Logs, client_settings
 from streams.stage import Record
 
-STATEFUL = [stage for stage in STAGES if stage != "intake"]
 
-
-def recorded(settings: Settings, topic: str, idle_ms: int = 1_500) -> dict[int, list[Record]]:
-    """All records of a topic, by partition; read until nothing more comes."""
+def recorded(settings: Settings, topic: str, patience_s: float = 60.0) -> dict[int, list[Record]]:
+    """All records of a topic, by partition, to the high watermark that the fetches tell: who waits until nothing more comes may wait too shortly."""
     name = full(settings.kafka.prefix, topic)
     consumer = KafkaConsumer(
         **client_settings(settings.kafka), auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=200
@@ -41,14 +40,14 @@ def recorded(settings: Settings, topic: str, idle_ms: int = 1_500) -> dict[int, 
         consumer.assign(tps)
         consumer.seek_to_beginning(*tps)
         read: dict[int, list[Record]] = {p: [] for p in partitions}
-        while True:
-            fetched = consumer.poll(timeout_ms=idle_ms, max_records=20_000)
-            if not fetched:
-                return read
-            for tp, records in fetched.items():
+        until = time.monotonic() + patience_s
+        while any((mark := consumer.highwater(tp)) is None or consumer.position(tp) < mark for tp in tps):
+            assert time.monotonic() < until, f"{name} was not read to its end"
+            for tp, records in consumer.poll(timeout_ms=200, max_records=20_000).items():
                 read[tp.partition] += [
                     Record(topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers or ())) for r in records
                 ]
+        return read
     finally:
         consumer.close()
 
@@ -67,39 +66,64 @@ async def timers_of(store: Store, slot: Any) -> list[tuple[int, bytes]]:
     return timers
 
 
-async def differences(settings: Settings, store: Store, stages: Iterable[str]) -> list[str]:
-    """What in the live store is not what a fold over the stage's own log gives, byte for byte; empty when all is exact."""
+class Fold(NamedTuple):
+    """What a fold over one recorded partition gives."""
+
+    stage: str
+    source: Source
+    records: list[Record]
+    store: MemoryStore
+    sent: list[packing.Outgoing]
+
+
+class Folds(NamedTuple):
+    """The logs as they stand, and each stage folded over its own; read and folded once for everything that is compared with them."""
+
+    manifest: Manifest
+    logs: dict[str, dict[int, list[Record]]]
+    """by topic and partition"""
+    parts: list[Fold]
+
+
+async def folds(settings: Settings, store: Store, stages: Iterable[str]) -> Folds:
+    """Of stages that have a state (not intake)."""
     manifest = await load(store, settings.kafka.prefix)
     assert manifest is not None
     identities = Logs(settings.kafka).all()
-    found = []
+    logs = {topic: recorded(settings, topic) for topic in (*packing.PACKED, "transitions")}
+    parts = []
     for name in stages:
-        if name == "intake":
-            continue
         (topic,) = STAGES[name]
-        logs = recorded(settings, topic)
-        for partition, records in logs.items():
-            slot = manifest.at(slot_stage(name, topic), partition)
-            live = await state_of(store, slot.tag)
-            checkpoint = live.get(slot.checkpoint)
-            if checkpoint is None:
-                found.append(f"{slot.tag.decode()}: no checkpoint")
-                continue
-            _identity, (offset, index, step) = checkpoint_from(checkpoint)
-            end = records[-1].offset + 1 if records else 0
-            if (offset, index, step) != (end, 0, 0):
-                found.append(f"{slot.tag.decode()}: stands at {offset}.{index}.{step}, the log ends at {end}")
-                continue
-            oracle = MemoryStore()
-            source = Source(identities[topic][0], full(settings.kafka.prefix, topic), partition)
-            await refolded(settings, name, manifest, topic, source, records, oracle)
-            wanted = await state_of(oracle, slot.tag)
-            wrong = sorted(key for key in wanted.keys() | live.keys() if wanted.get(key) != live.get(key))
-            found += [f"{key.decode(errors='replace')}: {shown(live.get(key))} is not {shown(wanted.get(key))}" for key in wrong[:5]]
-            if len(wrong) > 5:
-                found.append(f"{slot.tag.decode()}: {len(wrong)} of {len(wanted)} keys differ")
-            if await timers_of(store, slot) != await timers_of(oracle, slot):
-                found.append(f"{slot.tag.decode()}: timers differ")
+        for partition, records in logs[topic].items():
+            source, oracle = Source(identities[topic][0], full(settings.kafka.prefix, topic), partition), MemoryStore()
+            sent = await refolded(settings, name, manifest, topic, source, records, oracle)
+            parts.append(Fold(name, source, records, oracle, sent))
+    return Folds(manifest, logs, parts)
+
+
+async def differences(folds: Folds, store: Store) -> list[str]:
+    """What in the live store is not what a fold over the stage's own log gives, byte for byte; empty when all is exact."""
+    found = []
+    for part in folds.parts:
+        (topic,), records, oracle = STAGES[part.stage], part.records, part.store
+        slot = folds.manifest.at(slot_stage(part.stage, topic), part.source.partition)
+        live = await state_of(store, slot.tag)
+        checkpoint = live.get(slot.checkpoint)
+        if checkpoint is None:
+            found.append(f"{slot.tag.decode()}: no checkpoint")
+            continue
+        _identity, (offset, index, step) = checkpoint_from(checkpoint)
+        end = records[-1].offset + 1 if records else 0
+        if (offset, index, step) != (end, 0, 0):
+            found.append(f"{slot.tag.decode()}: stands at {offset}.{index}.{step}, the log ends at {end}")
+            continue
+        wanted = await state_of(oracle, slot.tag)
+        wrong = sorted(key for key in wanted.keys() | live.keys() if wanted.get(key) != live.get(key))
+        found += [f"{key.decode(errors='replace')}: {shown(live.get(key))} is not {shown(wanted.get(key))}" for key in wrong[:5]]
+        if len(wrong) > 5:
+            found.append(f"{slot.tag.decode()}: {len(wrong)} of {len(wanted)} keys differ")
+        if await timers_of(store, slot) != await timers_of(oracle, slot):
+            found.append(f"{slot.tag.decode()}: timers differ")
     return found
 
 
@@ -147,44 +171,33 @@ def plain(notes: list[Any], signal: Any) -> Any:
     return type(signal).__name__, notes[place] if 0 <= place < len(notes) else None, tuple(sorted((k, str(v)) for k, v in fields.items()))
 
 
-async def told_once(settings: Settings, store: Store, stages: Iterable[str]) -> list[str]:
+def told_once(folds: Folds) -> list[str]:
     """Every signal that a fold over a stage's log tells stands exactly once, in order, above the marks of the next log; moves as `moved_once`."""
-    manifest = await load(store, settings.kafka.prefix)
-    assert manifest is not None
-    identities = Logs(settings.kafka).all()
     wrong = []
-    logs = {topic: recorded(settings, topic) for topic in packing.PACKED}
-    live = {topic: {p: kept(records, decoder(topic)) for p, records in partitions.items()} for topic, partitions in logs.items()}
+    live = {topic: {p: kept(records, decoder(topic)) for p, records in folds.logs[topic].items()} for topic in packing.PACKED}
     moves: list[tuple[bytes | None, bytes | None]] = []
-    for name in stages:
-        if name == "intake":
-            continue
-        (topic,) = STAGES[name]
-        for partition, records in logs[topic].items():
-            source = Source(identities[topic][0], full(settings.kafka.prefix, topic), partition)
-            sent = await refolded(settings, name, manifest, topic, source, records, MemoryStore())
-            moves += [(out.key, out.value) for out in sent if out.topic == "transitions"]
-            wanted: Mapping[tuple[str, int], list[Record]] = defaultdict(list)
-            for out in sent:
-                if out.topic in packing.PACKED:
-                    place = wanted[out.topic, out.partition or 0]
-                    place.append(Record(out.topic, out.partition or 0, len(place), 0, None, out.value))
-            for target, count in manifest.partitions.items():
-                if target not in packing.PACKED:
-                    continue
-                for p in range(count):
-                    expect = kept(wanted.get((target, p), ()), decoder(target)).get(source.name, [])
-                    got = live[target][p].get(source.name, [])
-                    a = [(position, *plain(notes, signal)) for position, notes, signal in expect]  # type: ignore[misc]
-                    b = [(position, *plain(notes, signal)) for position, notes, signal in got]  # type: ignore[misc]
-                    if a != b:
-                        first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-                        wrong.append(
-                            f"{name}/{partition} -> {target}/{p}: {len(b)} signals stand, {len(a)} were told; first difference at {first}: "
-                            f"{b[first : first + 1]} is not {a[first : first + 1]}"
-                        )
-    if "notes" in stages:
-        wrong += moved_once(moves, [r for records in recorded(settings, "transitions").values() for r in records])
+    for part in folds.parts:
+        moves += [(out.key, out.value) for out in part.sent if out.topic == "transitions"]
+        wanted: Mapping[tuple[str, int], list[Record]] = defaultdict(list)
+        for out in part.sent:
+            if out.topic in packing.PACKED:
+                place = wanted[out.topic, out.partition or 0]
+                place.append(Record(out.topic, out.partition or 0, len(place), 0, None, out.value))
+        for target, count in folds.manifest.partitions.items():
+            if target not in packing.PACKED:
+                continue
+            for p in range(count):
+                expect = kept(wanted.get((target, p), ()), decoder(target)).get(part.source.name, [])
+                got = live[target][p].get(part.source.name, [])
+                a = [(position, *plain(notes, signal)) for position, notes, signal in expect]  # type: ignore[misc]
+                b = [(position, *plain(notes, signal)) for position, notes, signal in got]  # type: ignore[misc]
+                if a != b:
+                    first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+                    wrong.append(
+                        f"{part.stage}/{part.source.partition} -> {target}/{p}: {len(b)} signals stand, {len(a)} were told; first difference at {first}: "
+                        f"{b[first : first + 1]} is not {a[first : first + 1]}"
+                    )
+    wrong += moved_once(moves, [r for records in folds.logs["transitions"].values() for r in records])
     return wrong
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -56,16 +57,10 @@ class SecuredKafka(parts.Kafka):
     def ready(self) -> bool:
         return answers_kafka(self.inside)
 
-    def add_user(self) -> None:
-        """SCRAM keeps its users in the cluster's own metadata."""
-        done = subprocess.run(
-            self.java(
-                "kafka.admin.ConfigCommand", "--bootstrap-server", f"{LOOPBACK}:{self.inside}", "--alter", "--entity-type", "users",
-                "--entity-name", USER, "--add-config", f"{self.mechanism}=[password={PASSWORD}]",
-            ),
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+    def formatting(self) -> Sequence[str]:
+        """SCRAM keeps its users in the cluster's own metadata, from its first record on."""
+        user = () if self.mechanism == "PLAIN" else ("--add-scram", f"{self.mechanism}=[name={USER},password={PASSWORD}]")
+        return (*super().formatting(), *user)
 
 
 class SecuredRedis(parts.Redis):
@@ -180,8 +175,6 @@ def test_a_kafka_that_wants_a_password_is_reached_by_settings(
 ) -> None:
     parts.need(parts.kafka_jars)
     with SecuredKafka(folder / "kafka", protocol, mechanism) as kafka:
-        if mechanism != "PLAIN":
-            kafka.add_user()
         environ = {
             "UPWELL_KAFKA": kafka.address, "UPWELL_REDIS": own_valkey.url, "UPWELL_KAFKA__SECURITY_PROTOCOL": protocol,
             "UPWELL_KAFKA__SASL_MECHANISM": mechanism, "UPWELL_KAFKA__SASL_USERNAME": USER, "UPWELL_KAFKA__SASL_PASSWORD": PASSWORD,
