@@ -184,9 +184,9 @@ class Chaos:
             "UPWELL_KAFKA__PARTITIONS": "4",
             "UPWELL_KAFKA__REPLICATION": "2" if self.arguments.kafka == "pair" else "1",
             "UPWELL_KAFKA__FETCH_WAIT_MS": "20" if self.arguments.kafka == "embedded" else "500",
-            "UPWELL_KAFKA__INNER_FETCH_WAIT_MS": "100" if self.arguments.kafka == "embedded" else "500",
         }
-        if not self.arguments.before:  # which may not know this setting
+        if not self.arguments.before:  # which may not know these settings
+            self.variables["UPWELL_KAFKA__INNER_FETCH_WAIT_MS"] = "100" if self.arguments.kafka == "embedded" else "500"
             # A broker that is started at once may still take long where much else runs; nobody is there to give up on it.
             self.variables["UPWELL_ENGINE__START_PATIENCE_S"] = "300"
         self.settings = load(environ=self.variables)
