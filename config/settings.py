@@ -336,12 +336,15 @@ class Learner(Section, frozen=True):
 
     factors: int
     items: int
-    keep: float
+    users: int
+    keep: tuple[float, ...]
     recent: int
     rate: float
     bias_rate: float
     factor_rate: float
+    user_rate: float
     shrink: float
+    depth: float
     likes: int
     like_factors: int
     like_rate: float

@@ -10,12 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from models.kernel import kernel
-from models.rows import Floats, Hashes, Places, Rows, begin, dot
+from models.rows import NOBODY, Floats, Hashes, Places, Rows, begin, dot
 
 USER = 0x9E3779B97F4A7C15
 """A user's hash is told from that of a note of the same name by this."""
-NOBODY = 0
-"""The hash of a user of whom nothing may be used."""
 
 
 class Liking:

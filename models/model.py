@@ -8,8 +8,8 @@
 late was a negative exactly once, and is corrected for it (`models/labels.py`). Of *like* there is a part of each note's and each user's
 own beside what the features say (`models/liking.py`), learned on the same error.
 
-The model is stored in parts: a head that names the hashes of all others, the classifiers, the ranker's dense part, and its item part and
-what is known of likes in blocks of rows; a reader takes a model whose parts are those the head names, or none.
+The model is stored in parts: a head that names the hashes of all others, the classifiers, the ranker's dense part, and three tables in
+blocks of rows: its notes, its users, and what is known of likes. A reader takes a model whose parts are those the head names, or none.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from config.keys import hash64
 from config.settings import Settings, SettingsError
 from models.features import FEATURE_SET, LIKED, NAMES, RANKED, weights_of
 from models.labels import EDGE, Actions, Classifier, logistic, named, weight
-from models.liking import NOBODY, Liking
-from models.ranker import Context, Ranker
-from models.rows import BLOCK, Floats, Hashes, Rows
+from models.liking import Liking
+from models.ranker import Context, Halves, Ranker
+from models.rows import BLOCK, NOBODY, Floats, Hashes, Rows
 
-VERSION = 3
+VERSION = 4
 
 CLICK, LIKE, HIDE = (PREDICTED.index(action) for action in ("click", "like", "hide"))
 GIVEN = tuple(action for action in PREDICTED if action not in ("click", "hide"))
 """Actions that are learned given an engagement."""
 GIVEN_COLUMNS = [PREDICTED.index(action) for action in GIVEN]
-ITEMS, LIKES = ("block", "memory"), ("like", "like_memory")
-"""Names of parts: of the ranker's item part, and of what is known of likes."""
+TABLES = (("block", "memory"), ("user", "user_memory"), ("like", "like_memory"))
+"""Names of parts: of the ranker's notes and its users, and of what is known of likes."""
 Row = dict[str, float]
 """Features by name."""
 FADE = 0.9995
@@ -73,6 +73,17 @@ class Tally(msgspec.Struct, array_like=True):
         return self.happened / self.expected if self.expected else 1.0
 
 
+class Table(msgspec.Struct, array_like=True):
+    """What the head says of one of `TABLES`."""
+
+    rows: int = 0
+    steps: int = 0
+    blocks: list[int] = []
+    """hashes of what scoring needs"""
+    memories: list[int] = []
+    """… and of what only learning needs"""
+
+
 class Head(msgspec.Struct, array_like=True):
     """The one value that says which model it is."""
 
@@ -88,14 +99,8 @@ class Head(msgspec.Struct, array_like=True):
     actions: int
     """hash of that part"""
     dense: int
-    blocks: list[int]
-    """hashes of the ranker's blocks"""
-    memories: list[int]
-    likes: list[int] = []
-    """hashes of the blocks of what is known of likes"""
-    like_memories: list[int] = []
-    liking: tuple[int, int] = (0, 0)
-    """of that: rows, and steps"""
+    tables: list[Table]
+    """by `TABLES`"""
 
     @property
     def version(self) -> str:
@@ -125,12 +130,15 @@ class Model:
                 weights_of(RANKED),
                 rules.factors,
                 rules.items,
+                rules.users,
                 rules.keep,
                 rules.recent,
                 rules.rate,
                 rules.bias_rate,
                 rules.factor_rate,
+                rules.user_rate,
                 rules.shrink,
+                rules.depth,
             )
             self.liking = Liking(rules.like_factors, rules.likes, rules.like_rate, rules.like_shrink)
             self.actions = Actions(NAMES, classifiers(settings), negatives=rules.negatives, given=GIVEN)
@@ -138,13 +146,14 @@ class Model:
             raise SettingsError(f"settings [learner]: {error}") from None
         self.at = 0
         self.examples = 0
+        self.settled = False
         self.tallies = [Tally() for _ in PREDICTED]
 
     # ------------------------------------------------------------------------------------------------------------ verbs
 
     def shown(self, u: int, h: int, x: Floats, t: int) -> None:
         """An exposure."""
-        if self.share >= 1.0 or drawn(u, h) < self.share:
+        if not self.settled and (self.share >= 1.0 or drawn(u, h) < self.share):
             row = self.actions.row(x)
             self.negative("click", u, h, row, 1.0 / self.share)
             self.negative("hide", u, h, row, 1.0 / self.share)
@@ -152,6 +161,9 @@ class Model:
 
     def engaged(self, action: str, u: int, h: int, x: Floats, t: int, first: bool) -> None:
         """An action after an exposure; `first`: the user's first engagement with the note."""
+        if self.settled:
+            self.passed(t)
+            return
         at_once, row = first and action in GIVEN, self.actions.row(x)
         if first:
             for name in GIVEN:
@@ -162,13 +174,19 @@ class Model:
             self.positive(action, u, h, row, late=not at_once)
         self.passed(t)
 
-    def chose(self, hashes: Hashes, x: Floats, context: Context, took: int, sampled: Floats) -> None:
-        """A slate, row `took` of which was engaged with. Raises `ValueError`, having learned nothing."""
-        self.ranker.learn(hashes, x, context, took, sampled)
+    def chose(self, u: int, hashes: Hashes, x: Floats, context: Context, took: int, sampled: Floats) -> None:
+        """A slate, row `took` of which this user engaged with. Raises `ValueError`, having learned nothing."""
+        self.ranker.learn(hashes, x, context, took, u, sampled)
 
     def left(self, u: int) -> None:
         """A user was erased."""
         self.liking.forget(u)
+        self.ranker.forget(u)
+
+    def settle(self) -> None:
+        """From here on, and until it is stored and read, nothing is learned but of users themselves what they take: their vectors move."""
+        self.settled = True
+        self.ranker.settle()
 
     def learn(self, action: str, u: int, h: int, row: Row, happened: bool, times: float = 1.0, late: bool = True) -> float:
         """One example of one action, which stands for so many; returns the rate predicted before."""
@@ -216,22 +234,23 @@ class Model:
     # ------------------------------------------------------------------------------------------------------------ bytes
 
     @property
-    def steps(self) -> tuple[int, int]:
-        """Of the ranker, and of what is known of likes."""
-        return self.ranker.steps, self.liking.rows.steps
+    def tables(self) -> tuple[Rows, ...]:
+        """By `TABLES`."""
+        return self.ranker.items, self.ranker.users, self.liking.rows
 
-    def parts(self, since: Head | None = None, steps: tuple[int, int] = (-1, -1)) -> tuple[Head, dict[str, bytes]]:
-        """The head, and the parts that differ from `since`, the head as of so many `steps`."""
-        rows = self.liking.rows
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Of each table."""
+        return tuple(table.steps for table in self.tables)
+
+    def parts(self, since: Head | None = None) -> tuple[Head, dict[str, bytes]]:
+        """The head, and the parts that differ from `since`."""
         parts = {"actions": self.actions.encode(), "dense": self.ranker.dense()}
-        items = stored(self.ranker.items, ITEMS, (since.blocks, since.memories) if since else None, steps[0], parts)
-        likes = stored(rows, LIKES, (since.likes, since.like_memories) if since else None, steps[1], parts)
+        before = since.tables if since else [None] * len(TABLES)
+        tables = [stored(rows, names, then, parts) for rows, names, then in zip(self.tables, TABLES, before, strict=True)]
         tallies = [Tally(*msgspec.structs.astuple(tally)) for tally in self.tallies]
-        head = Head(
-            VERSION, FEATURE_SET, self.shape, self.at, self.examples, tallies,
-            hash64(parts["actions"]), hash64(parts["dense"]), *items, *likes, (len(rows), rows.steps),
-        )  # fmt: skip
-        return head, parts
+        hashes = hash64(parts["actions"]), hash64(parts["dense"])
+        return Head(VERSION, FEATURE_SET, self.shape, self.at, self.examples, tallies, *hashes, tables), parts
 
     def take(self, head: Head, values: Mapping[str, bytes | None], learning: bool) -> Self:
         """From the parts that `names_of` tells; raises `Refused` when they are not those the head names."""
@@ -246,13 +265,13 @@ class Model:
                 raise Refused(f"part {name} of the model is {'missing' if value is None else 'not the one its head names'}")
             parts[name] = value
 
-        def rows(names: tuple[str, str], count: int) -> list[list[bytes]]:
-            """Blocks and, for learning, memories."""
-            return [[parts[f"{name}{i}"] for i in range(count)] for name in names[: 1 + learning]]
-
+        halves: list[Halves] = []
+        for (block, memory), table in zip(TABLES, head.tables, strict=True):
+            count = range(len(table.blocks))
+            halves.append(([parts[f"{block}{i}"] for i in count], [parts[f"{memory}{i}"] for i in count] if learning else None))
         try:
-            self.ranker.take(parts["dense"], *rows(ITEMS, len(head.blocks)))
-            self.liking.rows.take(*head.liking, *rows(LIKES, len(head.likes)))
+            self.ranker.take(parts["dense"], *halves[:2])
+            self.liking.rows.take(head.tables[2].rows, head.tables[2].steps, *halves[2])
             self.actions.decode(parts["actions"])
         except ValueError as error:
             raise Refused(f"the model cannot be read: {error}") from None
@@ -261,34 +280,33 @@ class Model:
         return self
 
 
-def stored(
-    rows: Rows, names: tuple[str, str], since: tuple[list[int], list[int]] | None, steps: int, parts: dict[str, bytes]
-) -> tuple[list[int], list[int]]:
-    """Hashes of blocks and memories; those that changed `since`, which was after so many steps, are put into `parts`."""
-    hashes: tuple[list[int], list[int]] = ([], [])
-    changed = set(rows.changed(steps))
+def stored(rows: Rows, names: tuple[str, str], since: Table | None, parts: dict[str, bytes]) -> Table:
+    """Of one table; blocks and memories that changed `since` are put into `parts`."""
+    table, changed = Table(len(rows), rows.steps), set(rows.changed(since.steps if since else -1))
     for i in range(rows.blocks):
-        for name, of, before, bytes_of in zip(names, hashes, since or ([], []), (rows.block, rows.memory), strict=True):
-            if since is None or i in changed or i >= len(before):
+        old = [since.blocks, since.memories] if since else [[], []]
+        for name, of, before, bytes_of in zip(names, (table.blocks, table.memories), old, (rows.block, rows.memory), strict=True):
+            if i in changed or i >= len(before):
                 part = parts[f"{name}{i}"] = bytes_of(i)
                 of.append(hash64(part))
             else:
                 of.append(before[i])
-    return hashes
+    return table
 
 
 def names_of(head: Head, learning: bool) -> list[tuple[str, int]]:
     """Parts and their hashes: classifiers, dense part, blocks and, for learning, memories."""
     named = [("actions", head.actions), ("dense", head.dense)]
-    for names, hashes in ((ITEMS, (head.blocks, head.memories)), (LIKES, (head.likes, head.like_memories))):
-        for name, of in list(zip(names, hashes, strict=True))[: 1 + learning]:
+    for names, table in zip(TABLES, head.tables, strict=True):
+        for name, of in list(zip(names, (table.blocks, table.memories), strict=True))[: 1 + learning]:
             named += [(f"{name}{i}", digest) for i, digest in enumerate(of)]
     return named
 
 
 def part_names(settings: Settings) -> tuple[str, ...]:
     """Of all parts there can be, but for the head."""
-    counts = ((ITEMS, settings.learner.items), (LIKES, settings.learner.likes))
+    rules = settings.learner
+    counts = zip(TABLES, (rules.items, rules.users, rules.likes), strict=True)
     return ("actions", "dense", *(f"{name}{i}" for names, most in counts for name in names for i in range(-(-most // BLOCK))))
 
 
@@ -311,7 +329,7 @@ def head_from(value: bytes) -> Head:
 def shape_of(settings: Settings) -> str:
     """Hash of the settings that a stored model can only be read with."""
     rules = settings.learner
-    return f"{hash64(msgspec.json.encode((rules.factors, rules.like_factors, rules.classifier, sorted(rules.classifiers.items()), rules.parameters))):016x}"
+    return f"{hash64(msgspec.json.encode((rules.factors, rules.keep, rules.like_factors, rules.classifier, sorted(rules.classifiers.items()), rules.parameters))):016x}"
 
 
 def rates_of(settings: Settings) -> dict[str, float]:

@@ -21,6 +21,8 @@ Places = npt.NDArray[np.int32]
 """Rows, -1: none."""
 Buffer = bytes | memoryview
 
+NOBODY = 0
+"""The hash of a user of whom nothing may be used."""
 BLOCK = 512
 """Rows that are stored together."""
 FIRST = 1024
@@ -152,12 +154,16 @@ class Rows:
         of = slice(i * BLOCK, min((i + 1) * BLOCK, len(self)))
         return b"".join([self.touched[of].tobytes(), *(column[of].tobytes() for column in self.squares.values())])
 
-    def take(self, n: int, steps: int, blocks: Sequence[Buffer], memories: Sequence[Buffer] | None = None) -> None:
-        """Take over `n` rows after so many steps; without memories they are only read from then on, which is taken over much faster. Raises
-        `ValueError`, and stays as it was, on blocks of other lengths."""
+    def check(self, n: int, blocks: Sequence[Buffer], memories: Sequence[Buffer] | None = None) -> None:
+        """Raises `ValueError` unless these are so long as `n` rows are."""
         sizes = [min(BLOCK, n - i) * self.width for i in range(0, n, BLOCK)]
         if [*map(len, blocks)] != sizes or (memories is not None and [*map(len, memories)] != sizes):
             raise ValueError("rows that are cut")
+
+    def take(self, n: int, steps: int, blocks: Sequence[Buffer], memories: Sequence[Buffer] | None = None) -> None:
+        """Take over `n` rows after so many steps; without memories they are only read from then on, which is taken over much faster. Raises
+        `ValueError`, and stays as it was, on blocks of other lengths."""
+        self.check(n, blocks, memories)
         self.steps = self.moved = steps
         self.learning = memories is not None
         self._allot(max(n, min(self.most, FIRST)))

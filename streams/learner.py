@@ -23,7 +23,7 @@ from config.events import ACTIONS, PREDICTED
 from config.records import Engaged, Left, Shown, decode_example
 from config.settings import Settings, digest
 from models.features import FEATURE_SET
-from models.model import ITEMS, LIKES, Head, Model, encode_head, finite, head_from, part_names
+from models.model import TABLES, Head, Model, encode_head, finite, head_from, part_names
 from models.ranker import Context
 from streams.stage import Batch, Family, Out, Part, Record, StateKey, packed_batch
 
@@ -34,12 +34,10 @@ HEAD = "head"
 class Learned:
     """A model in memory, and what the store holds of it."""
 
-    __slots__ = ("dirty", "head", "model", "steps")
+    __slots__ = ("dirty", "head", "model")
 
     def __init__(self, model: Model, head: Head | None) -> None:
         self.model, self.head = model, head
-        self.steps = model.steps
-        """as of `head`"""
         self.dirty = False
 
 
@@ -65,13 +63,13 @@ class ModelFamily:
             return {}
         state.dirty = False
         model, before = state.model, state.head
-        head, parts = model.parts(before, state.steps)
+        head, parts = model.parts(before)
         values: dict[str, bytes | None] = {HEAD: encode_head(head), **parts}
         if before is not None:
-            for names, now, then in ((ITEMS, head.blocks, before.blocks), (LIKES, head.likes, before.likes)):
-                for i in range(len(now), len(then)):
+            for names, now, then in zip(TABLES, head.tables, before.tables, strict=True):
+                for i in range(len(now.blocks), len(then.blocks)):
                     values |= dict.fromkeys([f"{name}{i}" for name in names])
-        state.head, state.steps = head, model.steps
+        state.head = head
         report(head)
         return values
 
@@ -143,7 +141,7 @@ class Learner:
                 return strange(signal)
             try:
                 context = Context.decode(signal.c)
-                model.chose(np.array(signal.hs, np.uint64), xs, context, signal.at, np.array(signal.w, np.float32))
+                model.chose(signal.u, np.array(signal.hs, np.uint64), xs, context, signal.at, np.array(signal.w, np.float32))
             except ValueError as error:
                 return f"a slate that cannot be learned from: {error}"
         model.engaged(ACTIONS[signal.a], signal.u, signal.h, x[0], signal.t, first)

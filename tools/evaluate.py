@@ -136,7 +136,6 @@ class System:
         self.pipelines = pipelines or build
         self.pipeline: Pipeline = self.pipelines(settings, None, "")[surface]
         self.models = Models(settings)
-        self.frozen = False
         self.feed = Feed(self.local.store, self.snapshot, self.clock, settings)
         self.asked = 0
 
@@ -150,7 +149,7 @@ class System:
 
     async def pump(self) -> None:
         await self.local.pump()
-        if not self.frozen and await self.models.refresh(self.local.store, self.local.manifest.at("learner", 0)):
+        if await self.models.refresh(self.local.store, self.local.manifest.at("learner", 0)):
             self.pipeline = self.pipelines(self.settings, self.models.model, self.models.version)[self.surface]
 
     def shadow(self, page: Page) -> None:
@@ -195,10 +194,11 @@ class System:
         return float(self.pipeline.scorer.score(page.query, page.viewer, beside, records).predictions[at, LIKE])
 
     def freeze(self) -> None:
-        """From here on only intake and users fold: what is global stays as it is."""
-        self.frozen = True
+        """From here on what is global stays as it is; what is a user's own moves: his record, and his vector in the model."""
         for i, (_, part) in enumerate(self.local.parts):
-            if part.stage.name not in ("intake", "users"):
+            if part.stage.name == "learner" and part.shared is not None:
+                part.shared.model.settle()
+            elif part.stage.name not in ("intake", "users"):
                 self.local.read[i] = 2**62
 
 
@@ -414,28 +414,27 @@ async def grafted(system: System, user: str, old: Sequence[Line], new: Sequence[
 
     `taken` are the notes that the others engaged with: any other is a miss.
     """
-    begin = system.local.now + 1000
-    seen = set()
-    for one in old:
-        system.append(moved(one, user, begin + one.at - old[0].at))
-        seen.add(one.note_id)
-    await system.pump()
-    begin = system.local.now + 1000
-    due, engaged = engagements(new)
-    counted = set(engaged.values())
-    found, age = [], 0
-    for i, one in enumerate(new):
-        if one.note_id in seen:
-            continue
-        if i in due:
-            await system.pump()
-            _, rank = standing(await system.ask(user, begin + one.at - new[0].at), hash64(one.note_id))
-            found.append((age, one.note_id in taken and rank < HITS))
-        system.append(moved(one, user, begin + one.at - new[0].at))
-        if i in counted:
-            age += 1
-    await system.pump()
-    return found
+    hits, seen = list[tuple[int, bool]](), set[str]()
+    for life, tested in ((old, False), (new, True)):
+        begin, age = system.local.now + 1000, 0
+        due, engaged = engagements(life)
+        counted = set(engaged.values())
+        for i, one in enumerate(life):
+            if tested and one.note_id in seen:
+                continue
+            at = begin + one.at - life[0].at
+            if i in due:
+                await system.pump()
+                page = await system.ask(user, at)
+                _, rank = standing(page, hash64(one.note_id))
+                if one.note_id in taken:
+                    system.shadow(page)
+                hits.append((age if tested else -1, one.note_id in taken and rank < HITS))
+            system.append(moved(one, user, at))
+            age += i in counted
+        seen = {one.note_id for one in old}
+        await system.pump()
+    return [hit for hit in hits if hit[0] >= 0]
 
 
 def moved(one: Line, user: str, at: int) -> Line:

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from config.events import PREDICTED
 from config.settings import SettingsError
 from models.features import FEATURE_SET, NAMES, Frame, matrix, unmet
-from models.liking import NOBODY
 from models.lists import EPOCH
 from models.model import GIVEN, HIDE, Model
+from models.rows import NOBODY
 from serving.asker import asker_from
 from serving.scorers.prior import PriorScorer
 from serving.stages import Candidates, Floats, Query, Rows, Scored, Viewer
@@ -77,14 +77,15 @@ class LearnedScorer:
         if self.model is None:
             return self.prior.score(query, viewer, candidates, notes)._replace(features=x, context=context.encode())
         hashes = candidates.hashes
-        predictions, given = self.model.predict(x, hashes, query.user if viewer.personal else NOBODY)
+        user = query.user if viewer.personal else NOBODY
+        predictions, given = self.model.predict(x, hashes, user)
         worth = np.log(np.maximum(self.click + given @ self.given + self.hide * predictions[:, HIDE], LEAST))
         own = x[:, OWN].sum(axis=1)
         km = frame.km.astype(np.float32) if viewer.lat is not None else None
         if not query.explain:
-            score = self.model.ranker.score(hashes, x, context) + worth
+            score = self.model.ranker.score(hashes, x, context, user) + worth
             return Scored(score, own, predictions, x, context.encode(), None, frame.past, km)
-        by = self.model.ranker.explain(hashes, x, context)
+        by = self.model.ranker.explain(hashes, x, context, user)
         contributions: Any = np.concatenate([by.features, np.stack([by.bias, by.factors, worth], axis=1)], axis=1)
         return Scored(contributions.sum(axis=1), own, predictions, x, context.encode(), contributions, frame.past, km)
 

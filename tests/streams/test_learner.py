@@ -135,7 +135,7 @@ def test_only_the_blocks_that_changed_are_written() -> None:
     side.stage.fold(side, side, engaged(features(rng, 3), (5, 6, 7), 1), ())
     written = side.stage.families["model"].dump(b"", state)
     assert {"head", "dense", "actions", "block0", "memory0"} <= set(written)
-    assert len(head_from(written["head"]).blocks) == 2
+    assert len(head_from(written["head"]).tables[0].blocks) == 2
 
 
 def test_what_is_liked_where_a_feature_is_high_is_expected_there() -> None:
