@@ -238,11 +238,6 @@ class Model:
         """By `TABLES`."""
         return self.ranker.items, self.ranker.users, self.liking.rows
 
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """Of each table."""
-        return tuple(table.steps for table in self.tables)
-
     def parts(self, since: Head | None = None) -> tuple[Head, dict[str, bytes]]:
         """The head, and the parts that differ from `since`."""
         parts = {"actions": self.actions.encode(), "dense": self.ranker.dense()}
@@ -318,6 +313,8 @@ def head_from(value: bytes) -> Head:
         raise Refused(f"the head of the model is cut, or of another version: {error}") from None
     if head.v != VERSION:
         raise Refused(f"a model of version {head.v}; this program reads {VERSION}: begin anew with `upwell rebuild learner`")
+    if len(head.tables) != len(TABLES):
+        raise Refused(f"the head of a model names {len(head.tables)} tables; wanted {len(TABLES)}")
     if head.feature_set != FEATURE_SET:
         raise Refused(
             f"the model was learned with the features {head.feature_set}, this program computes {FEATURE_SET}: "

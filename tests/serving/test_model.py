@@ -76,7 +76,7 @@ def test_an_explanation_changes_no_score(young: System) -> None:
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "another"])
-@pytest.mark.parametrize("kind", ["head", "dense", "block0", "like0"])
+@pytest.mark.parametrize("kind", ["head", "dense", "block0", "user0", "like0"])
 def test_a_model_that_is_not_whole_is_not_used(young: System, kind: str, harm: str) -> None:
     """Absent, truncated or of another version: `/readyz` says so, the prior ranks, and a whole one is taken again."""
     taught(young)

@@ -36,7 +36,7 @@ def with_learner(**values: Any) -> Settings:
     return msgspec.structs.replace(DEFAULTS, learner=msgspec.structs.replace(DEFAULTS.learner, **values))
 
 
-SMALL = with_learner(items=600, factors=4, likes=530, like_factors=4)
+SMALL = with_learner(items=600, users=520, factors=4, likes=530, like_factors=4)
 """More than one block of rows, with little room."""
 
 
@@ -124,6 +124,19 @@ def test_a_learner_that_is_cut_and_killed_anywhere_leaves_the_bytes_of_one_that_
     """Weights, accumulators, classifiers, head and checkpoint: a fold over the log, byte for byte."""
     records = packed(log_of(seed, n), size)
     assert asyncio.run(folded(records, None)) == asyncio.run(folded(records, rng))
+
+
+def test_whoever_is_erased_leaves_both_tables() -> None:
+    """Nothing that was learned of him by himself stays; of others all does."""
+    side, rng = Side(Learner(SMALL), check=False), np.random.default_rng(1)
+    for u in (8, 9):
+        side.fold(msgspec.structs.replace(engaged(features(rng, 3), (5, 6, 7), 1), u=u))
+        side.fold(Engaged(u=u, h=6, t=START, a=LIKE, set=FEATURE_SET, x=features(rng, 1)))
+    ranker, likes = side.shared.model.ranker, side.shared.model.liking.rows
+    assert (len(ranker.users), len(likes)) == (2, 3)
+    side.fold(Left(u=8, t=START))
+    assert ranker.users.hashes[:1].tolist() == [9]
+    assert (len(ranker.users), len(likes)) == (1, 2)
 
 
 def test_only_the_blocks_that_changed_are_written() -> None:
