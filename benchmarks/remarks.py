@@ -29,23 +29,23 @@ Wanted: p50 and p99 as in the last column, while 2,000 events/s pass. **Not met*
 and 53 / 203 ms with 400 samples). Shorter runs on a less busy half hour met it once (400 samples: 8.3 / 28 and 9.9 / 17 ms). The times are those described there: the worker needs 76 per cent of a
 core for some 1,800 pieces a second, worker, API, broker and load together 1.5 of the two, and one sample in a hundred meets several of them at once.""",
     "feed_http": """\
-Wanted: p99 ≤ 10 ms at 300 requests/s, and 600 feeds/s per core. **Not met** with the learned ranker over all sources: a feed costs 5.9 ms of CPU at 100 a second, when caches are cold between two, and 3.7 when
-the process is full: of 300 a second it answers 271, and what comes beyond that is turned away with 503 ("failed"); 174 of 300 before the changes of the second list. Taken out: a second frame of features for the pools' expectation (it is read
-off the row that was ranked, with what the note earned taken away), a product for each of a dozen sums over neighbours, float16 by way of numpy (0.2 ms), numbers that
-are nearly zero, five hundred look-ups of the ranker's notes one by one, vectors in the mixing, records copied field by field, FastAPI's handling of parameters, and three calls
-around each of the store's forty answers. **Second list:** streams and buffers under the store's client (`store/link.py`), keys packed one by one, numpy's
-wrappers around clips and deviations, distances computed three times, gathers by several axes, lists of rows in Python, a MAC keyed anew for each cursor. In turns with the code before,
-on a machine with a load of ten, 2,000 feeds each: 0.7 ms (8 %) less over HTTP; in process, from query to body, least of a dozen runs, 3.3 → 3.0 ms there and 2.9 → 2.45 when it was
-less busy. Decided is the same, byte for byte (1,800 pages of all surfaces, and their slates).
+Wanted: p99 ≤ 10 ms at 300 requests/s, and 600 feeds/s per core. **Not met** with the learned ranker over all sources: at 300 a second p99 is 15.8 ms, since one process is at work 93 %
+of the time; a feed costs 3.1 ms of CPU then, so that it carries some 320. At 100 a second p99 is 6.8 ms. With two processes (`--processes 2`), which share the two cores with the store and
+with those who ask, it is 9.1 ms at 100 and 26.1 at 300 (299 answered, 4.6 ms of CPU a feed: caches are shared, too). In the session before this list of kernels was complete one process
+answered 271 of 300 a second with a p99 of 28.3 ms. CPU is per answered feed; what comes beyond a process' room is turned away with 503.
 
-Where the CPU of the API's process went before that, over HTTP, by samples of its CPU time: features 18 %, the store's client 13 (keys joined, sent, parsed), mixing 11, pools' places 6, the body 6, HTTP
-(uvicorn, Starlette, the edge) 6, steps of the request itself 5, ranker and classifiers 6, producer 4, neighbours and friends 3, merging heads 3, places 3, keys 3, records into arrays 3, slate 2, who asks 2, cursor 2,
-all that runs in the background 2. By what was at work: Python itself half, numpy a quarter (most of it the beginning of calls), libc (copies, malloc) a ninth, the kernel 7 %, BLAS 1, hiredis 0.5, orjson
-0.2. Collections of garbage do not show, nor page faults (less than one a feed: other bounds for malloc change nothing). What is left are many calls of one or two µs each: the shares are flat.
+What was taken out, in the order it was found: a second frame of features for the pools' expectation, a product for each of a dozen sums over neighbours, float16 by way of numpy, numbers that
+are nearly zero, look-ups of the ranker's notes one by one, vectors in the mixing, records copied field by field, FastAPI's handling of parameters, three calls around each of the store's forty answers;
+streams and buffers under the store's client (`store/link.py`), numpy's wrappers, distances computed three times, gathers by several axes, a MAC keyed anew for each cursor; then loops in
+kernels ([0015](../docs/decisions/0015-kernels.md)): mixing, the order of hashes, scores and candidates, the pools' draw, sums over neighbours, neighbour heads from their bytes, the merging of lists, tags,
+the user's side of the features; garbage is looked for at 2,000 objects instead of 20,000 (0.25 ms at a time, 2.5 before). Each of these was measured in turns with the code before; what is decided
+and logged stayed the same (2,260 pages of all surfaces and their slates).
 
-Looked at and left: a kernel in numba (not tried). What it could take over (features, mixing, pools' draw, classifiers, merging) is 1.6 ms of the 3 in process, so 600 a second would still be far; and its logarithms and sums may differ in the
-last digit from numpy's and BLAS's, so that what serving logs and what `upwell eval` computes would depend on whether it is installed. Caching records by their bytes: looking 500 of them up takes longer than decoding them. Batches of slates
-(`linger_ms`): freshness.""",
+Where CPU goes over HTTP, by samples before the last of these: 3.6 of 4.5 ms inside the route, 0.2 where the store's answers arrive, 0.7 uvicorn, Starlette, producer and loop. In process the pools'
+draw takes 0.22 ms, classifiers 0.13, the ranker 0.12. The shares are flat.
+
+Tried and dropped: reading the records of candidates as one table, without an object for each value (482 → 435 µs of CPU a read of 550; within the noise of a whole feed).
+Looked at and left: caching records by their bytes: looking 500 of them up takes longer than decoding them. Batches of slates (`linger_ms`): freshness.""",
     "overload": """\
 Wanted: p99 of what is accepted ≤ 50 ms at five times the capacity. **Met** with `api.reads_at_once` of 4, as set. With 6 it was 70.9 ms (171 accepted a second), with 3 45.7 ms (157).""",
     "quota": """\
