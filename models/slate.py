@@ -20,6 +20,8 @@ class Standing(msgspec.Struct, array_like=True, gc=False):
     """epoch ms at which it is settled"""
     marks: bytes
     """a byte per shown item: 0 not seen yet, else what `models.interest` remembers of its exposure"""
+    pooled: bytes = b""
+    """hashes of the notes in places reserved for pools, 8 bytes each, little-endian: a feed gives them no second one meanwhile"""
 
 
 HALF = Layout("<e")

@@ -27,7 +27,7 @@ FAMILY = "user"
 ENGAGED = sum(BIT[a] for a in ENGAGEMENTS)
 TOLD = tuple((FOLLOWER if state & FOLLOWED else 0) | (SELF if state & OWN else 0) for state in range(8))
 """A ledger row's state -> flags of what is told."""
-PAID = SLOTS.index("sponsored")
+PAID, POOL = SLOTS.index("sponsored"), SLOTS.index("pool")
 
 
 class Seeing:
@@ -169,7 +169,8 @@ class Seeing:
         if len(user.slates) >= self.bounds.slates:
             self.settle(out, user, 0, signal.t)
         user.slates.append(opened(slate, signal.t))
-        user.hot.slates.append(Standing(signal.t + self.slate_ms, bytes(len(slate.items))))
+        pooled = b"".join(item.h.to_bytes(8, "little") for item in slate.items if item.slot == POOL and not slate.shadow)
+        user.hot.slates.append(Standing(signal.t + self.slate_ms, bytes(len(slate.items)), pooled))
         user.dirty |= SLATES
         by_served = self.by_served and not slate.shadow
         for item in () if by_served else slate.items:

@@ -129,6 +129,20 @@ def test_a_user_never_meets_a_pool_note_twice() -> None:
         system.close()
 
 
+def test_a_page_fetched_again_before_its_impressions_gives_no_pool_note_twice() -> None:
+    """Impressions come in bundles, and some apps fetch ahead: as long as a slate stands, its pool notes are his already."""
+    system = System({"UPWELL_FEED__POOL_SHARE": "1.0"})
+    try:
+        system.publish(*(note(f"n{i}", f"a{i}") for i in range(40)))
+        given: list[str] = []
+        for _ in range(system.settings.users.slates):
+            given += system.ids("u1", n=4)
+            system.pump()
+        assert len(given) == len(set(given)) == 4 * system.settings.users.slates
+    finally:
+        system.close()
+
+
 def test_new_creators_are_promised_more_exposures(system: System) -> None:
     """First notes, or few followers; who does not tell is promised the base."""
     base, bonus = system.settings.pool.tiers[0].quota, system.settings.pool.creator_bonus
