@@ -9,9 +9,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import parts
+
+# No example has a deadline: how long one takes says how busy the machine is, not whether the rule holds.
+hypothesis.settings.register_profile("upwell", deadline=None)
+hypothesis.settings.load_profile("upwell")
 
 MARKS = {
     "kafka": {"kafka", "own_kafka"},

@@ -90,7 +90,7 @@ TEXTS = st.one_of(
 )
 
 
-@hypothesis(max_examples=300, deadline=None)
+@hypothesis(max_examples=300)
 @given(st.dictionaries(st.sampled_from([*NAMES, "UPWELL_KAFKA", "UPWELL_REDIS", "UPWELL_NOTHING", "UPWELL_API__"]), TEXTS, max_size=3))
 def test_settings_are_read_or_refused_by_name(environ: dict[str, str]) -> None:
     """Of the environment, whatever stands there; and a store's address is one or is refused as one."""
@@ -101,7 +101,7 @@ def test_settings_are_read_or_refused_by_name(environ: dict[str, str]) -> None:
             assert nodes_from(made.redis)
 
 
-@hypothesis(max_examples=200, deadline=None)
+@hypothesis(max_examples=200)
 @given(
     st.text(max_size=200)
     | st.recursive(

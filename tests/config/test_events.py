@@ -377,7 +377,7 @@ def checked(value: bytes) -> list[Event | Rejected]:
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_arbitrary_bytes_never_raise(value: bytes) -> None:
     """Whatever comes is valid or has a code."""
     checked(value)
@@ -385,7 +385,7 @@ def test_arbitrary_bytes_never_raise(value: bytes) -> None:
 
 
 @given(st.lists(mutated(), min_size=1, max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_mutated_events_never_raise_and_harm_no_neighbour(bodies: list[bytes]) -> None:
     """Alone and as elements they get the same answer, and good events between them count."""
     alone = [checked(body) for body in bodies]
@@ -404,7 +404,7 @@ def test_mutated_events_never_raise_and_harm_no_neighbour(bodies: list[bytes]) -
 
 
 @given(good_events)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_good_events_are_accepted_and_survive_the_collector(event: dict[str, Any]) -> None:
     """decode(encode(e)) = e, also of what the collector completed."""
     (place,) = checked(json.dumps(event).encode())
@@ -415,7 +415,7 @@ def test_good_events_are_accepted_and_survive_the_collector(event: dict[str, Any
 
 
 @given(st.lists(mutated(), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_fast_way_and_the_slow_way_agree(bodies: list[bytes]) -> None:
     """Parity: taking a record apart gives what one typed decoder gives, wherever that succeeds."""
     reader = events._reader

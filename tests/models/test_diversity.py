@@ -35,7 +35,7 @@ def products(vectors: np.ndarray) -> np.ndarray:
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS)
 def test_what_notes_have_in_common_is_a_product_of_bags(seed: int) -> None:
     """A tag that stands twice in a note is one, and hashes that begin in one place are different tags."""

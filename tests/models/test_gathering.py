@@ -12,7 +12,7 @@ from models.gathering import COLD, LIMIT, PRIOR, SHRINK, SIMILARITIES, gather, h
 from models.neighbours import SUMS, Around, Neighbours, read
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_sums_over_neighbours_are_those_of_a_dense_table(seed: int) -> None:
     """Every similarity of every recent note and candidate laid out, and multiplied by the weights."""
@@ -41,7 +41,7 @@ def test_sums_over_neighbours_are_those_of_a_dense_table(seed: int) -> None:
     assert closest == pytest.approx(similar[0].max(1), rel=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_what_tags_add_is_a_product_of_bags(seed: int) -> None:
     """Bags of tags as rows of a matrix, of unit length; a tag that is nobody's counts for the length alone."""
@@ -66,7 +66,7 @@ def test_whatever_is_beyond_float16_is_its_limit(value: float) -> None:
     assert result.tobytes() == plain.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_heads_as_one_table_say_what_they_say_one_by_one(seed: int) -> None:
     """Rows by neighbour, of equals the newest head's first; heads that are absent, cut or of another version have none."""
@@ -102,7 +102,7 @@ def test_heads_as_one_table_say_what_they_say_one_by_one(seed: int) -> None:
     assert scores.tolist() == pytest.approx(list(plain.values()), rel=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_what_records_say_is_what_whole_arrays_say(seed: int) -> None:
     """Odds of a like, weights by name, heat and ages, each laid out in numpy."""
@@ -144,7 +144,7 @@ def test_of_recent_notes_the_user_himself_is_taken_out() -> None:
     assert taken.tolist() == [6.0, 0.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_a_tag_tells_what_the_notes_that_have_it_share_among_their_tags(seed: int) -> None:
     """Bags of the recent notes' tags, of unit length, times what each note adds; beside it the user's own weights."""

@@ -90,7 +90,6 @@ def test_time_halves_the_short_memory(hot: Hot) -> None:
     assert late.long == pytest.approx(early.long * 2 ** (-RULES.short_half_life_d / RULES.long_half_life_d))
 
 
-@settings(deadline=None)
 @given(st.permutations([(0, "a"), (DAY, "b"), (3 * DAY, "a"), (9 * DAY, "c")]))
 def test_late_steps_weigh_what_they_would_have_in_time(order: list[tuple[int, str]]) -> None:
     """Forward decay is additive: pushes of stated sizes give the same weights in any order of arrival."""
@@ -102,7 +101,7 @@ def test_late_steps_weigh_what_they_would_have_in_time(order: list[tuple[int, st
     assert weights(hot, 9 * DAY) == pytest.approx(weights(plain, 9 * DAY))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 90), st.sampled_from("abc"), st.floats(-2, 2)), min_size=1, max_size=60))
 def test_forward_decay_equals_the_plain_decayed_sum(steps: list[tuple[int, str, float]]) -> None:
     """Every weight is Σ rate · amount · keep^(engagements since) · 2^(-time since / half-life), for both memories."""

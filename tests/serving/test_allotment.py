@@ -78,7 +78,7 @@ def test_propensities_are_what_redrawing_shows() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.floats(0.0, 2.0), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nobody_is_drawn_twice_and_every_place_is_filled_while_anybody_is_left(n: int, count: int, heat: float, seed: int) -> None:
     """Propensities are probabilities, however hard the weights lean."""
     rng = np.random.default_rng(seed)

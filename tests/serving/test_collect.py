@@ -199,7 +199,7 @@ places = st.builds(
 
 
 @given(st.lists(places, max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_position_holds_the_newest_place_of_each_partition(given: list[Place]) -> None:
     read = position_from(position_text(given))
     assert {p[:4] for p in map(tuple_of, read)} == {p[:4] for p in map(tuple_of, given)}
@@ -212,14 +212,14 @@ def tuple_of(place: Place) -> tuple:
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_arbitrary_positions_are_refused_or_read(raw: bytes) -> None:
     with contextlib.suppress(BadPosition):
         position_from(base64.urlsafe_b64encode(raw).decode())
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, RECORD_BYTES)), max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_parcels_keep_the_order_of_each_key_and_stay_small(keyed: list[tuple[str, int]]) -> None:
     values = [(key, b"%d" % i + b" " * size) for i, (key, size) in enumerate(keyed)]
     sent = parcels(values)

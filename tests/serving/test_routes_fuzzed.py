@@ -70,7 +70,7 @@ def test_a_route_answers_as_documented_whatever_it_is_asked(
     except Unsatisfiable:
         pytest.skip("nothing can be asked wrongly here")
 
-    @hypothesis.settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @hypothesis.settings(max_examples=EXAMPLES, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @hypothesis.given(cases)
     def ask(case: schemathesis.Case) -> None:
         answer = case.call_and_validate(checks=CHECKS)

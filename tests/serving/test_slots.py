@@ -30,7 +30,7 @@ def pool_of(n: int, seed: int) -> tuple[Candidates, np.ndarray, Scored]:
 
 
 @given(st.integers(1, 50), st.floats(0, 1), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_reserved_places_are_apart_and_as_many_as_the_share_says(n: int, share: float, seed: int) -> None:
     places = reserved_places(n, share, np.random.default_rng(seed))
     assert n * share - 1 <= len(places) <= n * share + 1
@@ -39,7 +39,7 @@ def test_reserved_places_are_apart_and_as_many_as_the_share_says(n: int, share: 
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(0, 10), st.integers(1, 30), st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_merging_shows_each_note_once_and_keeps_authors_apart_while_it_can(authors: list[int], pools: int, n: int, seed: int) -> None:
     """A page is as long as there are notes; two of one author stand together only when nobody else is left."""
     rows = np.random.default_rng(seed).permutation(len(authors)).tolist()
@@ -55,7 +55,7 @@ def test_merging_shows_each_note_once_and_keeps_authors_apart_while_it_can(autho
 
 
 @given(st.integers(0, 40), st.integers(0, 15), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_sample_of_what_was_passed_over_stands_for_all_of_it(n: int, count: int, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(n)
     sample = passed_over(order, [], count or 1, 30, np.random.default_rng(seed))

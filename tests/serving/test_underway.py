@@ -104,7 +104,7 @@ class Api:
 
 
 @given(st.integers(2, 3), st.floats(0.0, 1.5), st.floats(0.0, 20.0), st.integers(1, 12), st.integers(0, 2**32))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_quota_is_overshot_by_five_per_cent_at_most(processes: int, delay: float, outage: float, notes: int, seed: int) -> None:
     """300 feeds a second from up to three processes, a state that is late, and a worker that is killed in the middle.
 

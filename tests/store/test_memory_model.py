@@ -88,9 +88,7 @@ class Both(RuleBasedStateMachine):
 def check(server: RedisStore, run: Run) -> None:
     machine = type("BothOnServer", (Both,), {"run": staticmethod(run), "server": server})
     health = [HealthCheck.too_slow, HealthCheck.filter_too_much]
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=health)
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=25, suppress_health_check=health))
     run(server.close())
 
 

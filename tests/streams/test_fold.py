@@ -93,7 +93,7 @@ acts = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(acts, st.integers(0, 2**32))
 def test_state_and_signals_do_not_depend_on_where_frames_and_pieces_are_cut(events: list[tuple[str, str, int]], seed: int) -> None:
     """One log, cut at random into frames and pieces with tiny caches: the same bytes, the same signals at the same positions."""

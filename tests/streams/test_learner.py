@@ -116,7 +116,7 @@ async def folded(records: list[Record], rng: random.Random | None) -> dict[bytes
     return dict(zip(keys, await store.read(keys), strict=True))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_a_learner_that_is_cut_and_killed_anywhere_leaves_the_bytes_of_one_that_was_not(
     seed: int, n: int, size: int, rng: random.Random

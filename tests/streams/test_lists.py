@@ -168,7 +168,7 @@ async def folded(records: list[Record], rng: random.Random | None) -> dict[bytes
     return dict(zip(keys, await store.read(keys), strict=True))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SIGNALS, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_bytes_do_not_depend_on_where_frames_are_cut(signals: list[Any], size: int, rng: random.Random) -> None:
     """One log through the runner, whole and cut at random with next to no cache: the same bytes in the store."""
@@ -176,7 +176,7 @@ def test_bytes_do_not_depend_on_where_frames_are_cut(signals: list[Any], size: i
     assert asyncio.run(folded(records, None)) == asyncio.run(folded(records, rng))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SIGNALS)
 def test_bytes_are_the_state(signals: list[Any]) -> None:
     """After every signal load(dump(state)) is the state; heads are sorted, each note once."""

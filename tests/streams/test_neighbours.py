@@ -74,7 +74,7 @@ LINKS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LINKS, st.integers(1, 4))
 def test_partitions_share_the_work(links: list[Link], count: int) -> None:
     """However many partitions: each note's bytes are those of pairs told one by one, and only its owner has them."""
@@ -137,7 +137,7 @@ async def folded(records: list[Record], rng: random.Random | None) -> dict[bytes
     return dict(zip(keys, await store.read(keys), strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LINKS, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_bytes_do_not_depend_on_where_frames_are_cut(signals: list[Any], size: int, rng: random.Random) -> None:
     """One log through the runner, whole and cut at random with next to no cache: the same bytes in the store."""
@@ -145,7 +145,7 @@ def test_bytes_do_not_depend_on_where_frames_are_cut(signals: list[Any], size: i
     assert asyncio.run(folded(records, None)) == asyncio.run(folded(records, rng))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LINKS)
 def test_bytes_are_the_state(signals: list[Any]) -> None:
     """After every link load(dump(state)) is the state; what is stored and what is served stay within their bounds."""

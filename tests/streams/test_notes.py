@@ -415,7 +415,7 @@ def signals_of(story: list[Any]) -> list[tuple[str, Any]]:
     return signals
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(STORY)
 def test_whatever_happens_bytes_are_the_state_lists_are_the_truth_and_numbers_have_no_gap(story: list[Any]) -> None:
     """After every signal: load(dump(state)) is the state; heads equal the sorted scores told; seq is gap-free; a note that may not be
@@ -446,7 +446,7 @@ def order(score: Any) -> tuple[float, int]:
     return -single(score.score), score.h
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(STORY, st.randoms(use_true_random=False))
 def test_counters_do_not_depend_on_the_order_of_signals(story: list[Any], rng: random.Random) -> None:
     """Sources of by-note meet in any order: counters and evidence are sums, heats too but for the last bits."""
@@ -521,7 +521,7 @@ async def folded(records: list[Record], rng: random.Random | None) -> tuple[dict
     return dict(zip(keys, await store.read(keys), strict=True)), sorted(map(repr, (s[4:] if isinstance(s, list) else s for s in sent)))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(STORY, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_bytes_do_not_depend_on_where_frames_are_cut(story: list[Any], size: int, rng: random.Random) -> None:
     """One log through the runner, whole and cut at random with next to no cache: the same bytes in the store, the same told."""

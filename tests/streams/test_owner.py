@@ -446,7 +446,7 @@ def test_a_written_record_waits_for_what_others_put_before_it() -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_in_whatever_order_fetches_and_own_records_come_nothing_is_lost_or_doubled(data: st.DataObject) -> None:
     """With seeks in between, after which both begin anew."""
 

@@ -207,7 +207,7 @@ def oracle(events: list[Any]) -> dict[tuple[str, str], int]:
     return dict(Counter((note, type) for note, type, _ in {h[:3] for h in held}))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(EVENTS, st.booleans())
 def test_counts_are_distinct_users_whatever_is_sent_how_often(events: list[Any], slates: bool) -> None:
     """An action counts once per user and note and is taken back exactly; ids repeat, orders vary, slates come and go."""
@@ -220,7 +220,7 @@ def test_counts_are_distinct_users_whatever_is_sent_how_often(events: list[Any],
     assert desk.counts() == oracle(events)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(EVENTS)
 def test_a_log_told_twice_changes_no_count(events: list[Any]) -> None:
     """A replay of everything leaves counters, exposures, ledger and weights as they are."""
@@ -237,7 +237,7 @@ def test_a_log_told_twice_changes_no_count(events: list[Any]) -> None:
     assert [user.values() for user in desk.users.values()] == states
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(EVENTS)
 def test_evidence_is_taken_back_as_it_was_given(events: list[Any]) -> None:
     """Summed over any history, no flag and no slot of a note ever goes below zero."""

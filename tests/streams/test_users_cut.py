@@ -103,7 +103,7 @@ def told(bench: Bench) -> list[Any]:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 150))
 def test_state_and_signals_do_not_depend_on_where_frames_and_pieces_are_cut(seed: int, count: int) -> None:
     """One log folded whole, and cut at random with a cache that forgets everybody: the same bytes and the same signals."""
