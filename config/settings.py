@@ -345,6 +345,7 @@ class Learner(Section, frozen=True):
     user_rate: float
     shrink: float
     depth: float
+    anchor: dict[str, float]
     likes: int
     like_factors: int
     like_rate: float

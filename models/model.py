@@ -123,6 +123,8 @@ class Model:
 
     def __init__(self, settings: Settings) -> None:
         rules = settings.learner
+        if unknown := sorted(set(rules.anchor) - set(NAMES)):
+            raise SettingsError(f"setting learner.anchor.{unknown[0]}: no feature; there are {', '.join(NAMES)}")
         self.shape = shape_of(settings)
         self.share = rules.negatives
         try:
@@ -139,6 +141,7 @@ class Model:
                 rules.user_rate,
                 rules.shrink,
                 rules.depth,
+                weights_of(rules.anchor),
             )
             self.liking = Liking(rules.like_factors, rules.likes, rules.like_rate, rules.like_shrink)
             self.actions = Actions(NAMES, classifiers(settings), negatives=rules.negatives, given=GIVEN)

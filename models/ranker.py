@@ -1,6 +1,6 @@
 """Which note of a slate is engaged with: one softmax over the whole slate, learned as the slates come.
 
-    score(note) = (w + w_history + w_gap + w_rank) · x  +  b + b_stage  +  q · (v_history + v_gap + v_user + Σ keep^age v_recent)
+    score(note) = (w + w_history + w_gap + w_rank) · x  +  b + b_stage  +  q · (v_history + v_gap + v_user + Σ keep^age v_recent)  +  anchor · x
 
 The dense part (w by context, v of contexts) is small. The item part holds, for each note that was in a slate lately, two biases (for
 all users, and for users at that stage of their history: what newcomers begin with is not what others go on to) and two vectors:
@@ -9,7 +9,8 @@ shift of interest moves the ranking with the next request and nobody has to be k
 lately is a vector of their own.
 
 There are a few members of this kind beside each other, one for each `keep`, each learning from its own error; a score is their mean, which
-is surer than any of them.
+is surer than any of them. The anchor is no part of what they learn: it holds the ranking to what the user took last, which a
+learned weight gives up for what usually pays, and so it follows a shift of interest as soon as the decay it is built on.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class Ranker:
     ----------
     prior
         Weight of each feature before the first example: shape [features].
+    anchor
+        Added to the weights when notes are ranked, never when they are learned from; none by default.
     factors
         Length of q and v of one member.
     items, users
@@ -153,6 +156,7 @@ class Ranker:
         user_rate: float = 0.2,
         shrink: float = 0.05,
         depth: float = 100.0,
+        anchor: Floats | None = None,
     ) -> None:
         if not keep or users < 1 or not depth > 0.0:
             raise ValueError(
@@ -165,6 +169,7 @@ class Ranker:
         members, rows = len(keep), 1 + len(HISTORY) + 1 + len(GAPS) + 2 + len(RANKS) + 1
         self.weights = np.zeros((members, rows, len(prior)), np.float32)
         self.weights[:, 0] = prior
+        self.anchor = np.zeros_like(prior) if anchor is None else anchor
         self.contexts = np.zeros((members, rows, factors), np.float32)
         self.squares = {"weights": np.ones_like(self.weights), "contexts": np.full_like(self.contexts, SQUARES)}
         vector = (members, factors)
@@ -196,8 +201,8 @@ class Ranker:
         return scores
 
     def _common(self, context: Context) -> Floats:
-        """Weights of the features, mean of the members."""
-        weights: Floats = self.weights[:, self.bins(context)[0]].sum(1).mean(0)
+        """Weights of the features, mean of the members, and the anchor."""
+        weights: Floats = self.weights[:, self.bins(context)[0]].sum(1).mean(0) + self.anchor
         return weights
 
     def _own(self, hashes: Hashes, context: Context, user: int) -> tuple[Floats, Floats]:

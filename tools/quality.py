@@ -94,6 +94,7 @@ VARIANTS = (
     Variant("the prior instead of the ranker", pipelines=prior),
     Variant("without what is learned of each note", learner(bias_rate=0.0, factor_rate=0.0, user_rate=0.0, like_rate=0.0)),
     Variant("without the ranker's vectors of users", learner(user_rate=0.0)),
+    Variant("without the anchor", learner(anchor={})),
     *(Variant(f"without the source {name}", pipelines=without(name)) for name in ("interest", "channel", "behaviour", "pool", "hot")),
     Variant("without interest weights", indifferent),
     Variant("without decay", undecayed),

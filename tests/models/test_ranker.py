@@ -109,6 +109,19 @@ def test_what_follows_what_is_learned_from_the_notes_alone() -> None:
     assert ranker.score(hashes, x, Context(5, 0, 2.0, (2,))).argmax() == 1
 
 
+def test_an_anchor_ranks_and_is_never_learned_away() -> None:
+    """A ranker learns byte for byte the same with an anchor, which is added to its scores and stands in its explanation."""
+    anchor = np.arange(1, FEATURES + 1, dtype=np.float32)
+    free, held = (Ranker(PRIOR, factors=4, anchor=weights) for weights in (None, anchor))
+    hashes, x, context = np.arange(1, 6, dtype=np.uint64), np.eye(5, FEATURES, dtype=np.float32), Context(recent=(3, 9))
+    for took in (2, 0, 2):
+        free.learn(hashes, x, context, took, 7)
+        held.learn(hashes, x, context, took, 7)
+    assert held.encode() == free.encode()
+    assert held.score(hashes, x, context, 7) == pytest.approx(free.score(hashes, x, context, 7) + x @ anchor, abs=1e-5)
+    assert held.explain(hashes, x, context, 7).score == pytest.approx(held.score(hashes, x, context, 7), abs=1e-5)
+
+
 BEFORE = Context(recent=(5,))
 
 

@@ -270,6 +270,12 @@ def test_any_classifier_of_river_can_be_named() -> None:
         Learner(with_learner(classifier="linear_model.Nothing"))
 
 
+def test_an_anchor_on_what_is_no_feature_stops_the_start() -> None:
+    """One line names the setting, and the features there are."""
+    with pytest.raises(SettingsError, match=r"learner\.anchor\.nothing: no feature; there are together,"):
+        Learner(with_learner(anchor={"together": 0.5, "nothing": 1.0}))
+
+
 def test_a_share_of_the_negatives_stands_for_all() -> None:
     """Which exposures are learned from depends on user and note alone; what is expected stays right."""
     rng, expected = np.random.default_rng(5), []
