@@ -17,6 +17,7 @@ from benchmarks.rig import NOTES, Rig, events, notes, printed, rss
 from config.events import TYPES
 from config.records import Act, Extra, Facts
 from config.settings import load
+from models.slate import Standing
 from models.user import PARTS, User
 from streams.local import Local
 from streams.users import Users
@@ -91,6 +92,7 @@ def bounded() -> dict[str, int]:
         say("hide", 70_000 + i, scope="tag")
     for i in range(200):
         say("click", 80_000 + i)
+    user.hot.slates = [Standing(START, bytes(20), b"1234" * 4) for _ in range(settings.users.slates)]  # pages of 20, a fifth the pools'
     return {name: len(value) for name, value in zip(PARTS, user.values(), strict=True) if value}
 
 

@@ -21,7 +21,7 @@ class Standing(msgspec.Struct, array_like=True, gc=False):
     marks: bytes
     """a byte per shown item: 0 not seen yet, else what `models.interest` remembers of its exposure"""
     pooled: bytes = b""
-    """hashes of the notes in places reserved for pools, 8 bytes each, little-endian: a feed gives them no second one meanwhile"""
+    """of the notes in places reserved for pools the low 4 bytes of their hashes, little-endian: a feed gives them no second one meanwhile"""
 
 
 HALF = Layout("<e")

@@ -118,7 +118,7 @@ class Allotment:
         self.underway.release(query.seed)  # whoever decides it again decides the same
         rows = np.flatnonzero(((candidates.sources & FROM_POOL) != 0) & (notes["pool"] == RUNNING))
         if met := b"".join([standing.pooled for standing in viewer.hot.slates]):  # given on pages that he may not have seen yet
-            rows = rows[~np.isin(candidates.hashes[rows], np.frombuffer(met, "<u8"))]
+            rows = rows[~np.isin(candidates.hashes[rows].astype(np.uint32), np.frombuffer(met, "<u4"))]
         if not rows.size:
             return []
         hashes, running = candidates.hashes[rows], taken(notes, rows)

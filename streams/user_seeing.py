@@ -169,7 +169,7 @@ class Seeing:
         if len(user.slates) >= self.bounds.slates:
             self.settle(out, user, 0, signal.t)
         user.slates.append(opened(slate, signal.t))
-        pooled = b"".join(item.h.to_bytes(8, "little") for item in slate.items if item.slot == POOL and not slate.shadow)
+        pooled = b"".join((item.h & 0xFFFF_FFFF).to_bytes(4, "little") for item in slate.items if item.slot == POOL and not slate.shadow)
         user.hot.slates.append(Standing(signal.t + self.slate_ms, bytes(len(slate.items)), pooled))
         user.dirty |= SLATES
         by_served = self.by_served and not slate.shadow

@@ -718,8 +718,11 @@ def test_a_user_at_all_bounds_stays_within_24_kilobytes_hot() -> None:
             desk.say("hide", note, t=t, scope=("note", "author", "tag")[n % 3])
             desk.say("block", None, t=t, author_id=f"blocked-{n:05d}")
             desk.say("follow", None, t=t, author_id=f"author-{n:05d}")
+    most, pools = DEFAULTS.feed.n_max, int(DEFAULTS.feed.n_max * DEFAULTS.feed.pool_share)
     for n in range(12):
-        desk.serve(*[f"note-{n:06d}" for n in range(20)], t=t + n, request=f"request-{n:020d}")
+        desk.serve(*[f"note-{n:06d}" for n in range(most)], t=t + n, request=f"request-{n:020d}")
+    for standing in desk.users["u"].hot.slates:
+        standing.pooled = b"1234" * pools
     sizes = {part: len(value or b"") for part, value in zip(PARTS, desk.users["u"].values(), strict=True)}
     assert 12_000 < sizes["hot"] <= 24_576, sizes
     assert sizes["events"] == 8 * bounds.event_ids
