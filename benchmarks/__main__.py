@@ -20,7 +20,7 @@ LIST = {
     "latency_kafka": ("From send to the changed answer, Apache Kafka", "latency", ["10000", "2000", "apache"]),
     "feed_http": ("The feed over HTTP, all sources and the learned ranker", "feed_http", ["--seconds", "6"]),
     "overload": ("Five times what one process carries", "overload", []),
-    "quota": ("Quotas, 300 feeds a second from two APIs, the worker killed", "quota", ["--kill", "40"]),
+    "quota": ("Quotas, 300 feeds a second from two APIs, the worker killed", "quota", ["--kill", "40", "--rate", "320"]),
     "watched": ("What metrics and the heartbeat cost", "watched", ["60000", "4"]),
     "ops_page": ("The page /ops on 64 partitions", "ops_page", []),
     "memory": ("Memory", "memory", []),
