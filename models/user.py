@@ -47,7 +47,7 @@ ALL = (1 << len(PARTS)) - 1
 
 RECENT_ROW = Layout("<QqBI")
 RECENT = np.dtype([("hash", "<u8"), ("at", "<i8"), ("action", "u1"), ("engaged", "<u4")])
-"""A note engaged with: its hash, when first (epoch ms), the strongest action on it (index in ACTIONS), its engagements then."""
+"""A note engaged with: its hash, when last (epoch ms), the strongest action on it (index in ACTIONS), its engagements then."""
 
 
 class Place(msgspec.Struct, array_like=True, gc=False):

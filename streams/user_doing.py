@@ -76,6 +76,8 @@ class Doing(Seeing):
             if fresh or comments:
                 user.dirty |= 1 << AT_LEDGER + ledger.put(user.ledger, place, row)
             if not fresh:
+                if hot.personalized and not state & OWN:
+                    self.returned(hot, key, h, bits, t, facts.engaged)
                 return REPEATED
         else:
             if not known:
@@ -107,6 +109,7 @@ class Doing(Seeing):
                     hot.rank = moved_rank(hot.rank, position)
             else:
                 self.remember(hot, key, bits)
+                self.returned(hot, key, h, bits, t, facts.engaged)
             if facts.known:
                 gain = self.strength_of(bits) - self.strength_of(before)
                 if gain > 0.0:
@@ -174,6 +177,22 @@ class Doing(Seeing):
         at = find(hot.recent, key, RECENT_WIDTH) + RECENT_ACTION
         if at >= RECENT_ACTION and hot.recent[at] != (action := self.strongest(bits)):
             hot.recent = hot.recent[:at] + bytes((action,)) + hot.recent[at + 1 :]
+
+    def returned(self, hot: Hot, key: bytes, h: int, bits: int, t: int, engaged: int) -> None:
+        """A note that he comes back to is his latest again, though it counts and is linked once: it is what he wants now.
+
+        Only time that has passed makes it so: an event that is sent again, or late, leaves the order as it is.
+        """
+        rows, width = hot.recent, RECENT_WIDTH
+        if not rows or not bits & ENGAGED or rows.startswith(key, len(rows) - width):
+            return
+        at = find(rows, key, width)
+        if t < row_time(rows, len(rows) - width) or (at >= 0 and t <= row_time(rows, at)):
+            return
+        if at >= 0:
+            rows = rows[:at] + rows[at + width :]
+        engaged = min(max(engaged, 0), 2**32 - 1)
+        hot.recent = (rows + RECENT_ROW.pack(h, t, self.strongest(bits), engaged))[-width * self.bounds.recent :]
 
     def link(self, out: Out, hot: Hot, h: int, t: int, a: int, engaged: int) -> None:
         """The first engagement with a note: told with the last ones before it, and remembered."""
@@ -247,6 +266,12 @@ class Doing(Seeing):
             if place < 0 or ROW.unpack_from(self.ledger.get(user.ledger, place), 8)[2] <= len(mine):
                 return IGNORED
         return self.undone(out, user, signal, facts.id, facts, COMMENT, 1)
+
+
+def row_time(rows: bytes, at: int) -> int:
+    """Stream time of the recent row at this byte, epoch ms."""
+    _, t, _, _ = RECENT_ROW.unpack_from(rows, at)
+    return int(t)
 
 
 def comment_key(extra: Extra | None) -> bytes:

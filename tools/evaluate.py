@@ -412,7 +412,8 @@ async def shifted(system: System, log: Sequence[Line], users: int, seed: int, pr
 async def grafted(system: System, user: str, old: Sequence[Line], new: Sequence[Line], taken: set[str]) -> list[tuple[int, bool]]:
     """(engagements since the graft, hit) of one user who lives one life after the other, in the stream's own time.
 
-    `taken` are the notes that the others engaged with: any other is a miss.
+    `taken` are the notes that the others engaged with: any other is a miss. What he took in his old life is no test when he takes it again;
+    he has it before him all the same.
     """
     hits, seen = list[tuple[int, bool]](), set[str]()
     for life, tested in ((old, False), (new, True)):
@@ -420,10 +421,8 @@ async def grafted(system: System, user: str, old: Sequence[Line], new: Sequence[
         due, engaged = engagements(life)
         counted = set(engaged.values())
         for i, one in enumerate(life):
-            if tested and one.note_id in seen:
-                continue
             at = begin + one.at - life[0].at
-            if i in due:
+            if i in due and one.note_id not in seen:
                 await system.pump()
                 page = await system.ask(user, at)
                 _, rank = standing(page, hash64(one.note_id))

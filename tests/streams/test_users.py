@@ -557,6 +557,49 @@ def test_a_recent_note_keeps_the_strongest_action_on_it(desk: Desk) -> None:
     assert ACTIONS[recent_engagements(hot)["action"][0]] in ("view", "click")
 
 
+def recents(desk: Desk) -> list[tuple[int, int]]:
+    rows = recent_engagements(desk.users["u"].hot)
+    return list(zip(rows["hash"].tolist(), rows["at"].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("again", ["like", "view"], ids=["the same action", "another one"])
+def test_a_note_he_comes_back_to_is_his_latest_again_and_counts_once(desk: Desk, again: str) -> None:
+    desk.say("like", "n1", t=1_000)
+    desk.say("like", "n2", t=2_000)
+    desk.say(again, "n1", t=3_000)
+    assert recents(desk) == [(hash64("n2"), 2_000), (hash64("n1"), 3_000)]
+    assert desk.users["u"].hot.engagements == 2
+    assert [link.h for link in desk.out.of(Link)] == [hash64("n2")]
+    desk.say("like", "n3", t=4_000)
+    assert [row[0] for row in RECENT_ROW.iter_unpack(desk.out.of(Link)[-1].rows)] == [hash64("n2"), hash64("n1")]
+
+
+@pytest.mark.parametrize("t", [1_000, 1_500, 2_000], ids=["again", "late", "at the same moment as another"])
+def test_what_is_sent_again_or_late_leaves_the_order_of_recent_notes(desk: Desk, t: int) -> None:
+    desk.say("like", "n1", t=2_000 if t == 2_000 else 1_000)
+    desk.say("like", "n2", t=2_000)
+    before = recents(desk)
+    desk.say("like", "n1", t=t)
+    assert recents(desk) == before
+
+
+def test_a_note_whose_row_has_gone_is_recent_again_when_he_comes_back() -> None:
+    desk = Desk(users={"recent": 2})
+    for i in (1, 2, 3):
+        desk.say("like", f"n{i}", t=i * 1_000)
+    desk.say("like", "n1", t=3_500)
+    assert recents(desk) == [(hash64("n3"), 3_000), (hash64("n1"), 3_500)]
+
+
+def test_who_is_not_personalized_comes_back_to_nothing(desk: Desk) -> None:
+    desk.say("like", "n1", t=1_000)
+    desk.say("like", "n2", t=2_000)
+    before = recents(desk)
+    desk.fold(Personalize(u="u", t=2_500, id=10**9, on=False))
+    desk.say("like", "n1", t=3_000)
+    assert recents(desk) == before
+
+
 def test_a_slate_that_nobody_saw_is_learned_from_and_is_no_exposure() -> None:
     """Evaluation's shadow slates: also where what is served counts as seen."""
     desk = Desk(events={"exposure": "served"})

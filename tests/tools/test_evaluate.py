@@ -14,6 +14,7 @@ from config.events import ACTIONS
 from config.keys import hash64
 from config.settings import load
 from models.ranker import Context
+from models.user import recent_engagements
 from store.layout import notes_from
 from tools import evaluate
 from tools.evaluate import Run, System, auc, engagements, figures, lines, lives, logloss
@@ -171,6 +172,31 @@ def test_a_shift_grafts_one_life_onto_another(tmp_path: Path) -> None:
     assert set(found) == {"0", "1-2", "3-5", "6-9", "10-19", "20-49"}
     with pytest.raises(Mistake, match="only 6 users"):
         lives(lines([file]), 8, 1)
+
+
+def test_what_he_took_in_his_old_life_is_no_test_in_the_new_one_and_is_lived_all_the_same(tmp_path: Path) -> None:
+    """Engagements since the graft count it, and it is his latest: else he would follow a shift later than the protocol lets him."""
+    rows = [note(f"n{i}") for i in range(20)]
+    rows += [event("like", "old", f"n{i}", 100 + i) for i in range(6)]
+    rows += [event("like", "new", f"n{n}", 200 + i) for i, n in enumerate((1, 7, 2, 8, 9))]
+    log = lines([written(tmp_path, *rows)])
+    latest: list[int] = []
+
+    class Watched(System):
+        async def ask(self, user: str, at: int) -> Any:
+            page = await super().ask(user, at)
+            latest.extend(recent_engagements(page.viewer.hot)["hash"][-1:].tolist())
+            return page
+
+    async def lived() -> list[tuple[int, bool]]:
+        system = Watched(SETTINGS, "feed")
+        await Run(system, 0).over([one for one in log if one.note])
+        old, new = ([one for one in log if one.user == user] for user in ("old", "new"))
+        return await evaluate.grafted(system, "graft", old, new, set())
+
+    hits = asyncio.run(lived())
+    assert [age for age, _ in hits] == [1, 3, 4]
+    assert latest[-3:] == [hash64(name) for name in ("n1", "n2", "n8")]
 
 
 def test_figures_by_hand() -> None:
