@@ -25,7 +25,8 @@ from config.settings import load
 from models.neighbours import Around, Neighbours
 from serving.beside import beside
 from tools import films
-from tools.evaluate import HITS, engagements, lines
+from tools.evaluation.log import engagements, lines
+from tools.evaluation.system import HITS
 
 WARMUP = 10_000
 RECENT = 30
