@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from math import exp
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeGuard
 
 import msgspec
 import numpy as np
@@ -76,19 +76,47 @@ def joined(p: float, beyond: float) -> float:
 
 
 def named(path: str, **parameters: Any) -> Classifier:
-    """A River classifier by its path below `river`; raises `ValueError` when there is none.
+    """A River classifier by its path below `river`; raises `ValueError` when there is none, or it cannot learn from numbers below 0.
 
     >>> type(named("naive_bayes.GaussianNB")).__name__
     'GaussianNB'
+    >>> type(named("ensemble.BaggingClassifier", model="river.tree.HoeffdingTreeClassifier").model).__name__
+    'HoeffdingTreeClassifier'
     """
-    module, _, name = path.rpartition(".")
     try:
-        made: Classifier = getattr(import_module(f"river.{module}"), name)(**parameters)
+        made, tried = (instance(path, **parameters) for _ in range(2))
     except (ImportError, AttributeError, TypeError, ValueError) as e:
         raise ValueError(f"river.{path} is no classifier: {e}") from e
     if not (hasattr(made, "learn_one") and hasattr(made, "predict_proba_one")):
         raise ValueError(f"river.{path} is no classifier")
-    return made
+    try:
+        for x in TRIAL:
+            tried.learn_one(x, x["a"] < 0.0)
+            tried.predict_proba_one(x)
+    except Exception as e:
+        raise ValueError(f"river.{path} is no classifier of numbers that may be below 0, or tells no probability: {e!r}") from e
+    result: Classifier = made
+    return result
+
+
+def instance(path: str, **parameters: Any) -> Any:
+    """Of a class of River's. A parameter "river.…" is one of that class, too; what is drawn is seeded, so that a replay finds the same."""
+    module, _, name = path.rpartition(".")
+    kind = getattr(import_module(f"river.{module}"), name)
+    seed = {"seed": SEED} if "seed" in signature(kind).parameters else {}
+    return kind(**{**seed, **{name: meant(value) for name, value in parameters.items()}})
+
+
+def meant(value: Any) -> Any:
+    """What a parameter of the settings stands for."""
+    if isinstance(value, list):
+        return [meant(one) for one in value]
+    return instance(value.removeprefix("river.")) if isinstance(value, str) and value.startswith("river.") else value
+
+
+SEED = 1
+TRIAL = tuple({"a": a, "b": b} for a in (-2.0, 1.0) for b in (-1.0, 0.0, 3.0))
+"""What a classifier must be able to learn from."""
 
 
 class Steps(AdaGrad):
@@ -100,6 +128,11 @@ class Steps(AdaGrad):
             total = squares[name] = squares[name] + slope**2
             w[name] -= rate / (total + eps) ** 0.5 * slope
         return w
+
+
+def linear(model: Any) -> TypeGuard[LogisticRegression]:
+    """It was made by `logistic`: a row of numbers, scored as one of a matrix. River's own, with whatever optimizer, goes the slow way."""
+    return isinstance(model, LogisticRegression) and isinstance(model.optimizer, Steps)
 
 
 def logistic(
@@ -187,7 +220,7 @@ class Actions:
         p = joined(of_features, beyond)
         if self.weighs[action]:
             w = times * weight(p, happened, late)
-            if beyond and isinstance(model, LogisticRegression):
+            if beyond and linear(model):
                 w *= (p - happened) / (of_features - happened)  # River steps by the error of what it knows itself
             model.learn_one(row, happened, w=w)  # type: ignore[call-arg]
             self.stale = True
@@ -230,13 +263,13 @@ class Actions:
     def _refresh(self) -> None:
         """The arrays of the linear models."""
         self.stale = False
-        self.linear = [i for i, action in enumerate(PREDICTED) if isinstance(self.models.get(action), LogisticRegression)]
-        linear: list[Any] = [self.models[PREDICTED[i]] for i in self.linear]
-        tables = [model.weights for model in linear]
+        self.linear = [i for i, action in enumerate(PREDICTED) if linear(self.models.get(action))]
+        found: list[Any] = [self.models[PREDICTED[i]] for i in self.linear]
+        tables = [model.weights for model in found]
         self.weights = np.array([[t.get(name, 0.0) for t in tables] for name in self.names], np.float32).reshape(
-            len(self.names), len(linear)
+            len(self.names), len(found)
         )
-        self.intercepts = np.array([model.intercept for model in linear], np.float32)
+        self.intercepts = np.array([model.intercept for model in found], np.float32)
 
     # ------------------------------------------------------------------------------------------------------------ bytes
 
@@ -244,7 +277,7 @@ class Actions:
         """Linear models as numbers, exactly; others as River pickles, which are read back only where settings name such a model."""
         parts: dict[str, Any] = {}
         for action, model in self.models.items():
-            if isinstance(model, LogisticRegression):
+            if linear(model):
                 weights, squares = model.weights, model.optimizer.g2
                 parts[action] = [
                     model.intercept,
@@ -264,16 +297,22 @@ class Actions:
             raise ValueError("classifiers that are cut") from e
         if version != VERSION or names != self.names or list(parts) != list(self.models):
             raise ValueError("classifiers of another version, or of other features or actions")
-        if any(isinstance(parts[a], bytes) == isinstance(m, LogisticRegression) for a, m in self.models.items()):
+        if any(isinstance(parts[a], bytes) == linear(m) for a, m in self.models.items()):
+            raise ValueError("classifiers of another kind than the settings name")
+        try:
+            pickled = {action: pickle.loads(part) for action, part in parts.items() if isinstance(part, bytes)}
+        except Exception as e:  # whatever the classes of another release of River make of it
+            raise ValueError(f"classifiers that this release of River cannot read: {e}") from e
+        if any(type(read) is not type(self.models[action]) for action, read in pickled.items()):
             raise ValueError("classifiers of another kind than the settings name")
         for action, model in self.models.items():
             part = parts[action]
-            if isinstance(model, LogisticRegression):
+            if linear(model):
                 model.intercept = part[0]
                 model._weights = VectorDict(dict(zip(self.names, part[1], strict=True)))
                 model.optimizer.g2.update(zip(self.names, part[2], strict=True))
                 model.optimizer.n_iterations = part[3]
             else:
-                self.models[action] = pickle.loads(part)
+                self.models[action] = pickled[action]
         self._refresh()
         return self

@@ -64,7 +64,7 @@ def descending(scores: Floats) -> Places:
     [1, 3, 0, 2]
     """
     order = np.empty(len(scores), np.intp)
-    rank(np.ascontiguousarray(scores, np.float32), order)
+    rank(np.array(scores, np.float32), order)  # a copy: of one record the column lies as it should already, but may be read-only
     return order
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from river.optim import AdaGrad
 
 import models.labels
 from config.events import PREDICTED
-from models.labels import Actions, Classifier, corrected, logistic, named
+from models.labels import EDGE, Actions, Classifier, corrected, logistic, named
 
 NAMES = ["a", "b"]
 LIKE, CLICK = PREDICTED.index("like"), PREDICTED.index("click")
@@ -130,6 +132,60 @@ def test_any_river_classifier_can_be_named_and_stored() -> None:
     again = Actions(NAMES, {"click": named("naive_bayes.GaussianNB")}).decode(actions.encode())
     x = np.ones((3, 2), np.float32)
     assert again.predict(x).tolist() == actions.predict(x).tolist()
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("linear_model.LogisticRegression", {}),
+        ("linear_model.LogisticRegression", {"optimizer": "river.optim.Adam"}),
+        ("linear_model.Perceptron", {}),
+        ("tree.HoeffdingTreeClassifier", {}),
+        ("forest.ARFClassifier", {"n_models": 2}),
+        ("facto.FMClassifier", {}),
+        ("ensemble.BaggingClassifier", {"model": "river.tree.HoeffdingTreeClassifier"}),
+        (
+            "ensemble.StackingClassifier",
+            {"models": 2 * ["river.naive_bayes.GaussianNB"], "meta_classifier": "river.linear_model.Perceptron"},
+        ),
+    ],
+)
+def test_a_named_classifier_says_what_river_says_and_goes_on_where_it_was_stored(path: str, parameters: dict[str, Any]) -> None:
+    """Linear ones, trees, forests and ensembles of others, with whatever optimizer: predicted as River does, the same in a replay."""
+
+    def learned(restart: bool) -> tuple[Actions, npt.NDArray[np.float32]]:
+        actions = Actions(NAMES, {"like": named(path, **parameters)})
+        for i, one in enumerate(x):
+            if restart and i % 20 == 19:
+                actions = Actions(NAMES, {"like": named(path, **parameters)}).decode(actions.encode())
+            actions.learn("like", actions.row(one), bool(one[0] > 0.0))
+        return actions, actions.predict(x)[:, LIKE]
+
+    x = np.random.default_rng(1).normal(0.0, 1.0, (60, len(NAMES))).astype(np.float32)
+    actions, at_once = learned(False)
+    assert learned(True)[1].tolist() == at_once.tolist()
+    model, weighs = actions.models["like"], actions.weighs["like"]
+    own = [model.predict_proba_one(actions.row(one)).get(True, 0.5) for one in x]
+    wanted = np.clip(own, EDGE, 1.0 - EDGE) if weighs else [corrected(p) for p in own]
+    assert at_once == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_classifier_that_another_release_of_river_stored_is_refused() -> None:
+    """Whatever its pickle makes of being read here."""
+    actions = Actions(NAMES, {"click": named("naive_bayes.GaussianNB")})
+    for was, now in ((b"GaussianNB", b"GaussianXX"), (b"river.naive_bayes", b"river.naive_bayez")):
+        value = actions.encode()
+        assert was in value
+        with pytest.raises(ValueError, match="classifiers that this release of River cannot read"):
+            actions.decode(value.replace(was, now))
+
+
+@pytest.mark.parametrize("path", ["naive_bayes.MultinomialNB", "ensemble.VotingClassifier"])
+def test_a_classifier_that_cannot_learn_from_our_features_is_refused_at_the_start(path: str) -> None:
+    """One that wants counts, or tells no probability, would fail at each example."""
+    models = 2 * ["river.naive_bayes.GaussianNB"]
+    with pytest.raises(ValueError, match=rf"{path} is no classifier of numbers"):
+        named(path, **{"models": models} if "Voting" in path else {})
 
 
 @pytest.mark.parametrize("path", ["naive_bayes.Nothing", "nowhere.GaussianNB", "optim.SGD", "GaussianNB"])

@@ -30,6 +30,8 @@ def test_scores_descend_and_equals_keep_their_order(values: list[float]) -> None
     """numpy's stable order, of whatever numbers."""
     scores = np.array(values, np.float32)
     assert descending(scores).tolist() == np.argsort(-scores, kind="stable").tolist()
+    read_only = np.frombuffer(scores.tobytes(), np.float32)
+    assert descending(read_only).tolist() == descending(scores).tolist()
 
 
 @given(

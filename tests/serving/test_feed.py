@@ -233,6 +233,22 @@ def test_following_has_the_newest_of_all_who_are_followed(system: System) -> Non
     assert dates == sorted(dates, reverse=True)
 
 
+def test_every_surface_answers_where_there_is_one_note_alone(system: System) -> None:
+    """One author followed, who has one note: it is what each surface shows."""
+    system.publish(note("only", "a1", ["tea"], "food", lat=31.2, lon=121.4, city="Paris"))
+    system.send(event("follow", "u1", author_id="a1"), event("signup", "u1", tags=["tea"]))
+    system.send(event("impression", "u2", "only"), event("like", "u2", "only"))
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/feed/u1", {}), ("/v1/feed/u1", {"channel": "food"}), ("/v1/feed/u1/following", {}),
+        ("/v1/feed/u1/nearby", {"lat": 31.2, "lon": 121.4}), ("/v1/hot", {}), ("/v1/hot", {"channel": "food"}), ("/v1/hot", {"city": "Paris"}),
+    ]  # fmt: skip
+    for path, params in asked:
+        assert [item["note_id"] for item in system.get(path, explain=True, **params)["items"]] == ["only"], (path, params)
+    system.publish(note("other", "a2"))
+    system.send(event("like", "u2", "other"))
+    assert [item["note_id"] for item in system.get("/v1/notes/only/similar")["items"]] == ["other"]
+
+
 def test_who_is_followed_is_said_however_long_ago_it_was(system: System) -> None:
     system.publish(*(note(f"n{i}", f"a{i}") for i in range(300)))
     system.send(*(event("follow", "u1", author_id=f"a{i}") for i in range(300)))
