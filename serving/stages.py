@@ -117,9 +117,9 @@ class Ask(NamedTuple):
     """the lists of this source are cut by the scores in them, which are of one kind, and not at the same depth"""
 
 
-def worn(query: Query, viewer: Viewer) -> int:
-    """So many notes the user knows already: they stand in the front of the lists that are asked for him."""
-    return int(viewer.seen.size) + (0 if query.shown is None else int(query.shown.size))
+def worn(query: Query, viewer: Viewer, front: int) -> bool:
+    """The user knows more notes than the front of the lists that are asked for him holds, or pages on: then he is about to."""
+    return query.shown is not None or viewer.seen.size > front
 
 
 class Candidates(NamedTuple):

@@ -28,6 +28,6 @@ class ChannelSource:
             return [Ask(f"channel:{deepest}", 5 * rules.channel_places, inside=deepest == query.channel)]
         names = [f"channel:{channel}" for channel, _ in viewer.channels[: rules.interest_channels]]
         asks = [Ask(name, rules.channel_places) for name in names]
-        if worn(query, viewer) > rules.hot_places:
+        if worn(query, viewer, rules.hot_places):
             asks += [Ask(name, rules.reserve_places, start=rules.channel_places, reserve=True) for name in names]
         return asks

@@ -27,6 +27,6 @@ class HotSource:
             return [Ask(f"hot:city:{query.city}", 2 * places)]
         # Without any interests there is little else to show.
         asks = [Ask("hot", places if viewer.tags or viewer.channels else 3 * places)]
-        if query.surface == "feed" and worn(query, viewer) > places:
+        if query.surface == "feed" and worn(query, viewer, places):
             asks.append(Ask("hot", self.rules.reserve_places, start=asks[0].places, reserve=True))
         return asks

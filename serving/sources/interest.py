@@ -28,7 +28,7 @@ class InterestSource:
             strongest = viewer.tags[0][1]
             for tag, weight in viewer.tags[: rules.interest_tags]:
                 asks.append(Ask(f"tag:{tag}", round(rules.interest_places * max(0.25, weight / strongest))))
-            if worn(query, viewer) > rules.hot_places:
+            if worn(query, viewer, rules.hot_places):
                 asks += [Ask(ask.name, rules.reserve_places, start=ask.places, reserve=True) for ask in asks[:RESERVES]]
         asks += [Ask(author_name(author), rules.author_places) for author, _ in viewer.authors[: rules.interest_authors]]
         return asks

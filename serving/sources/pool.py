@@ -37,7 +37,7 @@ class PoolSource:
         half = max(1, places // 2)
         asks += [Ask("pool:0", half), Ask("pool:0", half, start=deeper(half, self.depth, query.seed))]
         asks += [Ask(f"pool:0:{top}", places) for top in tops]
-        if worn(query, viewer) > self.rules.hot_places:
+        if query.n > half or worn(query, viewer, self.rules.hot_places):  # what lies deeper may be too deep for the list
             asks.append(Ask("pool:0", self.rules.reserve_places, start=half, reserve=True))
         return asks
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import jsonschema_rs
+import pytest
 
 from serving.reasons import CODES
 from serving.routes.shapes import FEED
@@ -91,6 +92,19 @@ def pages(system: System, path: str, **params: Any) -> Iterator[list[dict[str, A
         body = system.get(path, **params, **({"cursor": cursor} if cursor else {}))
         yield body["items"]
         cursor = body["next_cursor"]
+
+
+@pytest.mark.parametrize(("n", "tags"), [(10, []), (20, []), (50, []), (20, ["t1"])])
+def test_pages_do_not_end_while_there_is_something_new(system: System, n: int, tags: list[str]) -> None:
+    """A first look at a system in which nothing is hot yet, with an interest or without: page after page to the last note."""
+    system.publish(*(note(f"n{i}", f"a{i % 90}", [f"t{i % 2}"], "food") for i in range(400)))
+    system.send(event("signup", "u1", tags=tags))
+    sizes, shown = list[int](), list[str]()
+    for page in pages(system, "/v1/feed/u1", n=n):
+        sizes.append(len(page))
+        shown += [item["note_id"] for item in page]
+    assert len(shown) == len(set(shown)) == 400
+    assert set(sizes[:-1]) == {n}
 
 
 def test_what_a_cursor_cannot_remember_ends_the_pages(system: System) -> None:
