@@ -38,7 +38,8 @@ What was taken out, in the order it was found: a second frame of features for th
 are nearly zero, look-ups of the ranker's notes one by one, vectors in the mixing, records copied field by field, FastAPI's handling of parameters, three calls around each of the store's forty answers;
 streams and buffers under the store's client (`store/link.py`), numpy's wrappers, distances computed three times, gathers by several axes, a MAC keyed anew for each cursor; then loops in
 kernels ([0015](../docs/decisions/0015-kernels.md)): mixing, the order of hashes, scores and candidates, the pools' draw, sums over neighbours, neighbour heads from their bytes, the merging of lists, tags,
-the user's side of the features; garbage is looked for at 2,000 objects instead of 20,000 (0.25 ms at a time, 2.5 before). Each of these was measured in turns with the code before; what is decided
+the user's side of the features; garbage is looked for at 2,000 objects instead of 20,000 (0.25 ms at a time, 2.5 before);
+slates that leave together (`api.slates_wait_ms`: the producer took 0.25 ms a feed, 0.14 with groups of three). Each of these was measured in turns with the code before; what is decided
 and logged stayed the same (2,260 pages of all surfaces and their slates).
 
 Where CPU goes over HTTP, by samples before the last of these: 3.6 of 4.5 ms inside the route, 0.2 where the store's answers arrive, 0.7 uvicorn, Starlette, producer and loop. In process the pools'
@@ -47,7 +48,7 @@ draw takes 0.22 ms, classifiers 0.13, the ranker 0.12. The shares are flat.
 Tried and dropped: reading the records of candidates as one table, without an object for each value (482 → 435 µs of CPU a read of 550; within the noise of a whole feed). Ranking 200 candidates
 instead of 500 while the process is short of time: 3.24 and 3.34 ms of CPU a feed instead of 3.42 and 3.76 at 300 a second, in turns; p99 18 and 26 ms instead of 29 and 30, on a noisier
 machine than the table's. Most of a feed does not depend on how many candidates there are.
-Looked at and left: caching records by their bytes: looking 500 of them up takes longer than decoding them. Batches of slates (`linger_ms`): freshness.""",
+Looked at and left: caching records by their bytes: looking 500 of them up takes longer than decoding them.""",
     "overload": """\
 Wanted: p99 of what is accepted ≤ 50 ms at five times the capacity. **Met** with `api.reads_at_once` of 4, as set. With 6 it was 70.9 ms (171 accepted a second), with 3 45.7 ms (157).""",
     "quota": """\

@@ -213,6 +213,7 @@ class Api(Section, frozen=True):
     at_once_most: int
     produce_timeout_s: float
     slates_in_flight: int
+    slates_wait_ms: float
     probe_s: float
     stale_s: float
     drain_s: float

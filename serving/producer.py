@@ -1,9 +1,10 @@
-"""What the API writes to Kafka: public events and notes, acknowledged by all replicas; slates, handed over and not waited for."""
+"""What the API writes to Kafka: public events and notes, acknowledged by all replicas; slates, handed over in groups and not waited for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -56,38 +57,79 @@ class Producer(Protocol):
         """Appends without waiting; what does not arrive is counted. `then` hears of the acknowledgement, or that there is none."""
 
 
+class Record(NamedTuple):
+    """One that is handed over."""
+
+    topic: str
+    """short name"""
+    key: bytes
+    value: bytes
+    partition: int
+    then: Then | None = None
+
+
 class Handed:
-    """Tasks that nobody waits for: kept alive, counted, bounded."""
+    """What nobody waits for: sent in groups, counted, bounded.
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.tasks: set[asyncio.Task[Ack]] = set()
+    A request to the broker and its answer cost a tenth of a feed, however many records it carries: so what is handed over within `wait_s` leaves
+    together.
 
-    def add(self, work: Coroutine[Any, Any, Ack], then: Then | None = None) -> None:
-        if len(self.tasks) >= self.most:
-            work.close()
-            metrics.SLATES_LOST.inc()
-            if then is not None:
-                then(None)
+    Parameters
+    ----------
+    send
+        appends records and waits; returns what it heard of each, None: nothing
+    most
+        records that are waited for; beyond that they are lost at once
+    wait_s
+        how long a record waits for others
+    """
+
+    def __init__(self, send: Callable[[Sequence[Record]], Coroutine[Any, Any, Sequence[Ack | None]]], most: int, wait_s: float) -> None:
+        self.send, self.most, self.wait_s = send, most, wait_s
+        self.waiting: list[Record] = []
+        """not sent yet"""
+        self.count = 0
+        """handed over, and nothing heard of them yet"""
+        self.tasks: set[asyncio.Task[Sequence[Ack | None]]] = set()
+
+    def add(self, record: Record) -> None:
+        self.count += 1
+        if self.count > self.most:
+            self.heard(record, None)
             return
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(lambda task: self.done(task, then))
+        if not self.waiting:
+            asyncio.get_running_loop().call_later(self.wait_s, self.leave)
+        self.waiting.append(record)
 
-    def done(self, task: asyncio.Task[Ack], then: Then | None) -> None:
+    def leave(self) -> None:
+        """Sends what waits."""
+        group, self.waiting = self.waiting, []
+        if group:
+            task = asyncio.get_running_loop().create_task(self.send(group))
+            self.tasks.add(task)
+            task.add_done_callback(partial(self.done, group))
+
+    def done(self, group: Sequence[Record], task: asyncio.Task[Sequence[Ack | None]]) -> None:
         self.tasks.discard(task)
         arrived = not task.cancelled() and task.exception() is None
-        if not task.cancelled() and not arrived:
+        for record, ack in zip(group, task.result() if arrived else [None] * len(group), strict=True):
+            self.heard(record, ack)
+
+    def heard(self, record: Record, ack: Ack | None) -> None:
+        self.count -= 1
+        if ack is None:
             metrics.SLATES_LOST.inc()
-        if then is not None:
-            then(task.result() if arrived else None)
+        if record.then is not None:
+            record.then(ack)
 
     async def drain(self, seconds: float) -> None:
+        """Sends all, and waits so long for it."""
+        self.leave()
         if self.tasks:
             _, late = await asyncio.wait(self.tasks, timeout=seconds)
             for task in late:
                 task.cancel()
-                metrics.SLATES_LOST.inc()
+            await asyncio.gather(*late, return_exceptions=True)
 
 
 class KafkaProducer:
@@ -97,7 +139,7 @@ class KafkaProducer:
         self.settings = settings
         self.prefix = settings.kafka.prefix
         self.timeout_s = settings.api.produce_timeout_s
-        self.handed = Handed(settings.api.slates_in_flight)
+        self.handed = Handed(self.send_together, settings.api.slates_in_flight, settings.api.slates_wait_ms / 1000.0)
         self._producer: AIOKafkaProducer | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._reason: str | None = "not connected yet"
@@ -164,10 +206,36 @@ class KafkaProducer:
             async with asyncio.timeout(self.timeout_s):
                 sent = await producer.send_and_wait(full(self.prefix, topic), value, key, partition, headers=headers or None)
         except (KafkaError, OSError, TimeoutError) as error:
-            self._reason = f"{self.settings.kafka.servers}: {type(error).__name__}"
+            self._reason = self.fault(error)
             raise NotAcknowledged(str(error) or type(error).__name__) from error
         self._reason = None
         return Ack(sent.partition, sent.offset)
+
+    async def send_together(self, records: Sequence[Record]) -> list[Ack | None]:
+        """Appends, and waits for the acknowledgement of each; None: there is none. What cannot be appended keeps what is behind it out, too."""
+        producer, sent, acks = self._producer, list[asyncio.Future[Any]](), list[Ack | None]()
+        if producer is None:
+            return [None] * len(records)
+        failure: BaseException | None = None
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                for record in records:
+                    sent.append(await producer.send(full(self.prefix, record.topic), record.value, record.key, record.partition))
+                await asyncio.wait(sent)
+        except (KafkaError, OSError, TimeoutError) as error:
+            failure = error
+        for future in sent:
+            if future.done() and (error_ := future.exception()) is None:
+                acks.append(Ack(future.result().partition, future.result().offset))
+            else:
+                failure = error_ if future.done() else failure
+                future.cancel()
+                acks.append(None)
+        self._reason = None if failure is None else self.fault(failure)
+        return acks + [None] * (len(records) - len(sent))
+
+    def fault(self, error: BaseException) -> str:
+        return f"{self.settings.kafka.servers}: {type(error).__name__}"
 
     async def partitions(self, topic: str) -> int:
         producer = self._producer
@@ -180,4 +248,4 @@ class KafkaProducer:
             raise NotAcknowledged(str(error) or type(error).__name__) from error
 
     def hand(self, topic: str, key: bytes, value: bytes, partition: int, then: Then | None = None) -> None:
-        self.handed.add(self.send(topic, key, value, partition), then)
+        self.handed.add(Record(topic, key, value, partition, then))
