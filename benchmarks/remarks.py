@@ -39,7 +39,8 @@ are nearly zero, look-ups of the ranker's notes one by one, vectors in the mixin
 streams and buffers under the store's client (`store/link.py`), numpy's wrappers, distances computed three times, gathers by several axes, a MAC keyed anew for each cursor; then loops in
 kernels ([0015](../docs/decisions/0015-kernels.md)): mixing, the order of hashes, scores and candidates, the pools' draw, sums over neighbours, neighbour heads from their bytes, the merging of lists, tags,
 the user's side of the features; garbage is looked for at 2,000 objects instead of 20,000 (0.25 ms at a time, 2.5 before);
-slates that leave together (`api.slates_wait_ms`: the producer took 0.25 ms a feed, 0.14 with groups of three). Each of these was measured in turns with the code before; what is decided
+slates that leave together (`api.slates_wait_ms`: the producer took 0.25 ms a feed, 0.14 with groups of three), and all that
+FastAPI and Starlette do between the edge and a feed's route. Each of these was measured in turns with the code before; what is decided
 and logged stayed the same (2,260 pages of all surfaces and their slates).
 
 Where CPU goes over HTTP, by samples before the last of these: 3.6 of 4.5 ms inside the route, 0.2 where the store's answers arrive, 0.7 uvicorn, Starlette, producer and loop. In process the pools'

@@ -6,7 +6,7 @@ import gc
 import ipaddress
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +17,10 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from config import metrics
 from config.log import configure
@@ -29,7 +31,7 @@ from serving.guard import Guard, needed
 from serving.heart import Heart
 from serving.lag import KafkaLogs, Lag
 from serving.ops.watch import Watch
-from serving.problems import install
+from serving.problems import Problem, install, problem_response
 from serving.producer import KafkaProducer, Producer
 from serving.routes import collect, feeds, health, notes, pages, pools, schema, users
 from serving.service import Service
@@ -88,7 +90,6 @@ def create_app(
         license_info={"name": "Apache-2.0"},
     )
     app.state.service, app.state.watch = service, watch
-    app.router.routes += [Direct(route.path, route.endpoint) for route in feeds.router.routes if isinstance(route, APIRoute)]
     for router in ROUTERS:
         app.include_router(router)
     for wanted, router in ((settings.api.ops_page, pages.ops), (settings.api.demo_page, pages.demo)):
@@ -101,6 +102,7 @@ def create_app(
     api = settings.api
     writes = Gate(api.writes_at_once, api.at_once_most)
     service.background.append(Pulse([service.reads, writes]).run)
+    app.add_middleware(Front, routes=[Direct(route.path, route.endpoint) for route in feeds.router.routes if isinstance(route, APIRoute)])
     app.add_middleware(
         Edge,
         guard=Guard(api.named_keys()),
@@ -125,10 +127,9 @@ def keyed(document: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 class Direct(Route):
-    """A GET whose handler takes the request alone, tried before FastAPI's route of the same path: that one stands for the documentation,
-    and what it does for parameters and models on the way would be a tenth of a feed."""
+    """A GET whose handler takes the request alone."""
 
-    def __init__(self, path: str, endpoint: Callable[..., Any]) -> None:
+    def __init__(self, path: str, endpoint: Callable[..., Awaitable[Response]]) -> None:
         super().__init__(path, endpoint, methods=["GET"], include_in_schema=False)
         self.methods = {"GET"}  # and not HEAD, which Starlette adds
 
@@ -137,6 +138,27 @@ class Direct(Route):
         if match is not Match.NONE:
             found["route"] = self  # as FastAPI's does: requests are counted by it
         return match, found
+
+
+class Front:
+    """Answers what its routes stand for, before the routes of the same paths in the application: those stand for the documentation, and what
+    FastAPI does on the way to them, for parameters, models and what is left open, would be an eighth of a feed."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[Direct]) -> None:
+        self.app, self.routes = app, routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for route in self.routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                try:
+                    response: Response = await route.endpoint(Request(scope, receive))
+                except Problem as problem:
+                    response = problem_response(problem)
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 def loopback(host: str) -> bool:
