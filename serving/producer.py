@@ -202,6 +202,7 @@ class KafkaProducer:
         producer = self._producer
         if producer is None:
             raise NotAcknowledged(self._reason or "stopped")
+        self.handed.leave()  # what is sent may tell of a slate, and must not arrive long before it
         try:
             async with asyncio.timeout(self.timeout_s):
                 sent = await producer.send_and_wait(full(self.prefix, topic), value, key, partition, headers=headers or None)
