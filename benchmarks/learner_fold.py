@@ -12,8 +12,8 @@ import numpy as np
 
 from config.records import Engaged, Shown
 from config.settings import load
+from models.context import Context
 from models.features import FEATURE_SET, NAMES
-from models.ranker import Context
 from streams.learner import Learner
 
 START, NOTES, SLATE, ENGAGED = 1_700_000_000_000, 15_000, 30, 0.16

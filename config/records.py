@@ -176,7 +176,7 @@ class Slate(msgspec.Struct, array_like=True, gc=False):
     settings_hash: str = ""
     degraded: str = ""
     context: bytes = b""
-    """`models.ranker.Context`: what is known of the user besides the features of the notes"""
+    """`models.context.Context`: what is known of the user besides the features of the notes"""
     shadow: bool = False
     """nobody saw it (evaluation): it is learned from in the same way, and is no exposure, whatever the settings say"""
 
@@ -368,7 +368,7 @@ class Engaged(Signal, tag=2):
     slot: int = 0
     r: str = ""
     c: bytes = b""
-    """`models.ranker.Context`"""
+    """`models.context.Context`"""
     at: int = -1
     """row of the note in `xs`, -1 when no slate comes with it"""
     hs: tuple[int, ...] = ()

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.context import Context
 from models.gathering import ROW, WORD, collect
 from models.interest import Taste
 from models.neighbours import SUMS
-from models.ranker import Context
 
 Floats = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
@@ -62,7 +62,7 @@ class Asker(NamedTuple):
     engagements: int
     """notes engaged with, ever"""
     rank: float
-    """running mean of log(1 + rank), see `models.ranker.moved_rank`"""
+    """running mean of log(1 + rank), see `models.context.moved_rank`"""
     hashes: npt.NDArray[np.uint64]
     times: npt.NDArray[np.int64]
     actions: npt.NDArray[np.intp]

@@ -17,17 +17,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from math import log1p
 from struct import Struct
 from typing import NamedTuple, Self
 
 import numpy as np
 
+from models.context import Context
 from models.kernel import kernel
 from models.rows import BLOCK, NOBODY, SQUARES, Buffer, Floats, Hashes, Places, Rows, adagrad, begin, dot, fill, room, slot_of
 
-CONTEXTS, LAYOUT = 1, 2
-"""Versions: of a context in bytes, and of a ranker."""
+LAYOUT = 2
+"""Version of a ranker in bytes."""
 
 HISTORY = (1, 3, 6, 12, 25, 60, 150)
 """Notes engaged with, ever: from each of these on another row of weights is added."""
@@ -37,44 +37,6 @@ RANKS = (1.0, 2.0, 3.0, 4.0, 5.0)
 """The same for the running mean of log(1 + rank) of what the user took."""
 STAGES = (0, 1, 2, 2, 3, 3, 3, 3)
 """Bin of the history -> which of the biases by stage."""
-
-_CONTEXT = Struct("<BxHIfq")
-
-
-class Context(NamedTuple):
-    """What is known of a request besides the features of its notes; logged with the slate, in bytes."""
-
-    history: int = 0
-    """notes engaged with, ever"""
-    gap: int = -1
-    """ms since the last engagement, -1 without one"""
-    rank: float = 2.0
-    """running mean of log(1 + rank of what the user took)"""
-    recent: tuple[int, ...] = ()
-    """hashes of notes engaged with, newest first"""
-
-    def encode(self) -> bytes:
-        n = len(self.recent)
-        return _CONTEXT.pack(CONTEXTS, n, min(self.history, 2**32 - 1), self.rank, self.gap) + np.array(self.recent, "<u8").tobytes()
-
-    @classmethod
-    def decode(cls, value: bytes) -> Self:
-        """Raises `ValueError` on anything `encode` did not write."""
-        if len(value) < _CONTEXT.size or value[0] != CONTEXTS:
-            raise ValueError("not a context in this version")
-        _, n, history, rank, gap = _CONTEXT.unpack_from(value)
-        if len(value) != _CONTEXT.size + 8 * n or not np.isfinite(rank):
-            raise ValueError("a context that is cut or no number")
-        return cls(history, gap, rank, tuple(np.frombuffer(value, "<u8", n, _CONTEXT.size).tolist()))
-
-
-def moved_rank(rank: float, place: int) -> float:
-    """The running mean after the user took what stood at `place` (from 0) of the ranked candidates.
-
-    >>> round(moved_rank(2.0, 0), 2)
-    1.6
-    """
-    return 0.8 * rank + 0.2 * log1p(place)
 
 
 class Parts(NamedTuple):

@@ -109,7 +109,7 @@ class Hot(msgspec.Struct, array_like=True, gc=False):
     slates: list[Standing] = []
     """oldest first; the bodies are in part `slates`"""
     rank: float = 2.0
-    """running mean of log(1 + place) of what the user took from slates (`models.ranker.moved_rank`)"""
+    """running mean of log(1 + place) of what the user took from slates (`models.context.moved_rank`)"""
 
 
 class Follows(msgspec.Struct, array_like=True, gc=False):

@@ -22,9 +22,9 @@ from config import metrics
 from config.events import ACTIONS, PREDICTED
 from config.records import Engaged, Left, Shown, decode_example
 from config.settings import Settings, digest
+from models.context import Context
 from models.features import FEATURE_SET
 from models.model import TABLES, Head, Model, encode_head, finite, head_from, part_names
-from models.ranker import Context
 from streams.stage import Batch, Family, Out, Part, Record, StateKey, packed_batch
 
 FAMILY = "model"

@@ -12,8 +12,8 @@ from config.events import ACTIONS
 from config.keys import hash64
 from config.records import FOLLOWER, SELF, SLOTS, STRANGE, Act, Engaged, Extra, Facts, Link, NoteAct
 from config.settings import Settings
+from models.context import moved_rank
 from models.interest import FORGOTTEN
-from models.ranker import moved_rank
 from models.ring import find
 from models.slate import Open
 from models.user import AT_LEDGER, BIT, COMMENTS, FOLLOWED, ONCE, OWN, PUBLIC_ROW, PUBLICS, RECENT_ROW, ROW, SLOT, Hot, User

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -263,10 +264,28 @@ class Running(NamedTuple):
 
 
 @contextlib.contextmanager
+def run_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards. Where a run fails in it, its logs stay in another one, which the error names."""
+    with tempfile.TemporaryDirectory(prefix="upwell-live-") as name:
+        try:
+            yield Path(name)
+        except Exception as error:
+            kept = Path(tempfile.mkdtemp(prefix="upwell-live-failed-"))
+            for log in Path(name).rglob("*.log"):
+                copy = kept / log.relative_to(name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(log, copy)
+            where = f"the run's logs are in {kept}"
+            if isinstance(error, Mistake):
+                raise Mistake(f"{error}; {where}") from error
+            error.add_note(where)
+            raise
+
+
+@contextlib.contextmanager
 def running(settings: dict[str, str]) -> Iterator[Running]:
     """`upwell up` without the town and a second API, with these settings and no others; stopped in the end."""
-    with tempfile.TemporaryDirectory(prefix="upwell-live-") as name:
-        folder = Path(name)
+    with run_folder() as folder:
         process = subprocess.Popen(
             [sys.executable, "-m", "upwell", "up", "--no-town", "--port", "0", "--data-dir", str(folder / "up")],
             stdout=subprocess.DEVNULL,

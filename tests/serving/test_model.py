@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from config.keys import hash64
-from models.ranker import Context
+from models.context import Context
 from serving.stages import Query, Viewer
 from tests.serving.system import System, event
 

@@ -18,9 +18,9 @@ from config.records import START as BEGINNING
 from config.records import Engaged, ExampleRecord, Left, Shown, Source, Tick, encode
 from config.settings import Settings, SettingsError
 from models import model as models
+from models.context import Context
 from models.features import FEATURE_SET, NAMES
 from models.model import Refused, head_from
-from models.ranker import Context
 from store.layout import checkpoint_bytes
 from store.memory import MemoryStore
 from streams import fold, packing

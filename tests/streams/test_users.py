@@ -40,7 +40,7 @@ from config.records import (
     Tick,
 )
 from config.settings import SettingsError
-from models.ranker import moved_rank
+from models.context import moved_rank
 from models.slate import FURTHEST
 from models.user import PARTS, RECENT_ROW, User, all_follows, ledger_rows, public_actions, recent_engagements, seen_hashes
 from streams.users import Users

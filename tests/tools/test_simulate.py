@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from config import settings as config
 from models.pool import Need
 from tests import parts
-from tools import simulate
+from tools import simulate, simulate_live
 from tools.mistake import Mistake
 from tools.worlds import drawn, upwell, usual
 from tools.worlds.world import Spec, World, read
@@ -134,6 +135,33 @@ def test_live_is_the_same_world_in_production_processes(tmp_path: Path) -> None:
     assert found["counters_wrong"] == 0
     assert found["overshoot_most"] <= 0.05
     assert found["capacity_used"] > 0.3
+
+
+@pytest.mark.parametrize("error", [Mistake("what was shown is not counted"), ValueError("a bug")])
+def test_a_live_run_that_fails_keeps_its_logs_and_says_where(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts' logs, and nothing else of its folder."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def run() -> None:
+        with simulate_live.run_folder() as folder:
+            (folder / "up" / "store").mkdir(parents=True)
+            (folder / "up" / "worker.log").write_text("the last words")
+            (folder / "up" / "store" / "dump.rdb").write_bytes(b"large")
+            raise error
+
+    with pytest.raises(type(error)) as failed:
+        run()
+    (kept,) = tmp_path.iterdir()
+    assert [(str(path.relative_to(kept)), path.read_text()) for path in kept.rglob("*.*")] == [("up/worker.log", "the last words")]
+    assert str(kept) in "".join(traceback.format_exception(failed.value))
+
+
+def test_a_live_run_that_ends_well_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is gone with its logs."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with simulate_live.run_folder() as folder:
+        (folder / "worker.log").write_text("all is well")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_allocation_beyond_capacity_is_refused() -> None:

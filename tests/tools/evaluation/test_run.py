@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from models.ranker import Context
+from models.context import Context
 from tests.tools.evaluation.logs import SETTINGS, chain, event, note, ran, written
 from tools.evaluation.log import lines
 from tools.evaluation.run import Run
