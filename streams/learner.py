@@ -24,8 +24,8 @@ from config.records import Engaged, Left, Shown, decode_example
 from config.settings import Settings, digest
 from models.context import Context
 from models.features import FEATURE_SET
-from models.model import TABLES, Head, Model, encode_head, finite, head_from, part_names
-from streams.stage import Batch, Family, Out, Part, Record, StateKey, packed_batch
+from models.model import TABLES, Head, Model, Refused, encode_head, finite, head_from, part_names
+from streams.stage import Batch, Family, Out, Part, Record, StateKey, Unusable, packed_batch
 
 FAMILY = "model"
 HEAD = "head"
@@ -51,12 +51,16 @@ class ModelFamily:
         self.parts: tuple[str, ...] = (HEAD, *part_names(settings))
 
     def load(self, key: bytes, values: Sequence[bytes | None]) -> Learned:
-        """Raises `Refused` when what is stored is not a model that this program can go on learning."""
+        """Raises `Unusable` when what is stored is not a model that this program can go on learning."""
         model, value = Model(self.settings), values[0]
         if value is None:
             return Learned(model, None)
-        head = head_from(value)
-        return Learned(model.take(head, dict(zip(self.parts, values, strict=True)), learning=True), head)
+        try:
+            head = head_from(value)
+            return Learned(model.take(head, dict(zip(self.parts, values, strict=True)), learning=True), head)
+        except Refused as error:
+            metrics.MODEL_REFUSED.inc()
+            raise Unusable(str(error)) from None
 
     def dump(self, key: bytes, state: Learned) -> Mapping[str, bytes | None]:
         if not state.dirty:

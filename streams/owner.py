@@ -25,7 +25,7 @@ from store.lag import Trail
 from store.layout import checkpoint_from
 from streams import fold
 from streams.packing import PACKED
-from streams.stage import Record
+from streams.stage import Record, Unusable
 from streams.transport import Frame, LogBounds
 
 log = structlog.get_logger("upwell.owner")
@@ -39,6 +39,8 @@ GONE_S = 5.0
 """How long records of an internal log must be missing before they are taken to be gone: nobody compacts it, nobody writes to it in transactions."""
 STILL_S = 10.0
 """An owner to whom nothing comes for so long, though its log goes on, seeks again."""
+UNUSABLE_S = 5.0
+"""How often a state that cannot be used is looked at again."""
 
 
 class Stop(Exception):
@@ -113,7 +115,7 @@ class Owner:
         self.stands = False
         """where the store stands, and is handed what follows"""
         self.unanswered = 0
-        """times the store did not do what it was asked"""
+        """times the store did not do what it was asked, or held what cannot be used"""
         self.gapless = full_topic.rpartition(".")[2] in PACKED
         self.missing: tuple[int, float] | None = None
         """offset from which records are missing, and since when, monotonic"""
@@ -148,6 +150,8 @@ class Owner:
                     break
             except StoreError as error:
                 await self.store_away(error)
+            except Unusable as error:
+                await self.unusable(error)
         name = f"{self.full_topic}/{self.part.partition}"
         if first is None:
             raise Stop(
@@ -211,6 +215,12 @@ class Owner:
         log.warning("store away", stage=self.stage, partition=self.part.partition, error=str(error))
         await asyncio.sleep(self.pause)
         self.pause = min(self.pause * 2, 1.0)
+
+    async def unusable(self, error: Unusable) -> None:
+        """Only this partition stands, and says so again and again; `begin` goes on as soon as a rebuild has made another generation."""
+        self.unanswered += 1
+        log.error("state cannot be used", stage=self.stage, partition=self.part.partition, error=str(error))
+        await asyncio.sleep(UNUSABLE_S)
 
     async def rewind(self, why: str) -> None:
         """Believe the store."""

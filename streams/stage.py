@@ -150,6 +150,11 @@ class Reject(Exception):
         self.reason, self.message, self.index = reason, message, index
 
 
+class Unusable(Exception):
+    """A stage's own state that this program cannot go on with: its partition waits for a rebuild, which brings another generation, and nothing
+    else waits with it."""
+
+
 def packed_batch(packed: Packed, notes: Any, signals: Sequence[Signal]) -> Batch:
     """The batch of an internal record. One that holds nothing but probes has no append time: they must not make a quiet log look live."""
     probes = bool(signals) and type(signals[0]) is Probe and all(type(signal) is Probe for signal in signals)

@@ -20,12 +20,12 @@ from config.settings import Settings, SettingsError
 from models import model as models
 from models.context import Context
 from models.features import FEATURE_SET, NAMES
-from models.model import Refused, head_from
+from models.model import head_from
 from store.layout import checkpoint_bytes
 from store.memory import MemoryStore
 from streams import fold, packing
 from streams.learner import Learner
-from streams.stage import Record
+from streams.stage import Record, Unusable
 from tests.streams.loop import DEFAULTS, START, Side
 
 LIKE, VIEW = ACTIONS.index("like"), ACTIONS.index("view")
@@ -242,7 +242,7 @@ def test_a_model_of_other_features_is_refused_with_a_clear_message(monkeypatch: 
     side.fold(engaged(features(np.random.default_rng(3), 4), (5, 6, 7, 8), 1))
     monkeypatch.setattr(models, "FEATURE_SET", "0123456789abcdef")
     with pytest.raises(
-        Refused, match=rf"learned with the features {FEATURE_SET}, this program computes 0123456789abcdef: .*rebuild learner"
+        Unusable, match=rf"learned with the features {FEATURE_SET}, this program computes 0123456789abcdef: .*rebuild learner"
     ):
         side.loaded("model", b"")
 
@@ -253,7 +253,7 @@ def test_a_part_that_is_cut_is_refused(part: str) -> None:
     side = Side(Learner(SMALL), check=False)
     side.fold(engaged(features(np.random.default_rng(3), 4), (5, 6, 7, 8), 1))
     side.store[part, b""] = side.store[part, b""][:-3]
-    with pytest.raises(Refused):
+    with pytest.raises(Unusable):
         side.loaded("model", b"")
 
 

@@ -18,10 +18,12 @@ from store.base import StoreError
 from store.layout import checkpoint_bytes
 from store.memory import MemoryStore
 from streams import fold, owner, packing
+from streams.learner import Learner
 from streams.owner import Owner, Stop
 from streams.stage import Record
 from streams.transport import Frame, LogBounds
 from tests.streams import counting
+from tests.streams.loop import DEFAULTS
 from tests.streams.test_fold import COUNTS, NOW, by_user
 
 SLOT = Slot("t", 0, "users", 0)
@@ -410,6 +412,41 @@ def test_an_owner_on_its_way_to_another_generation_says_nothing_of_where_it_stan
         await s.until(lambda: s.owner.applied == 1)
 
     play(scene)
+
+
+def test_a_state_that_cannot_be_used_is_waited_for_by_its_own_partition_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of another release, or a cut one: the learner stands, the worker and its other stages do not end, and a rebuild brings it on."""
+    monkeypatch.setattr(owner, "UNUSABLE_S", 0.01)
+    broken, rebuilt = Slot("t", 0, "learner", 0), Slot("t", 1, "learner", 0)
+
+    async def main() -> None:
+        store, log, named = Store(), Log(), broken
+        for slot, values in ((broken, {broken.key("head"): b"cut"}), (rebuilt, {})):
+            await store.commit(slot, None, checkpoint_bytes("L", START), values, {})
+
+        def part(slot: Slot) -> fold.Partition:
+            return fold.Partition(Learner(DEFAULTS), slot, Source("L", "t.examples", 0), COUNTS, fold.Limits())
+
+        async def renewed(now: fold.Partition) -> fold.Partition | None:
+            return None if now.slot == named else part(named)
+
+        async def send(records: list[packing.Outgoing]) -> None: ...
+
+        one = Owner(part(broken), store, log, send, None, full_topic="t.examples", renewed=renewed)
+        task = asyncio.create_task(one.run())
+        try:
+            scene = Scene(store, log, one, task)
+            await scene.until(lambda: one.unanswered == 3)
+            assert not task.done()
+            assert not one.stands
+            named = rebuilt
+            await scene.until(lambda: one.stands)
+            assert (one.part.slot, one.applied) == (rebuilt, 0)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
 
 
 def test_what_the_worker_wrote_itself_is_applied_before_any_fetch_brings_it_and_only_once() -> None:
