@@ -15,11 +15,11 @@ from models.user import BIT
 from serving.feed import Answer
 from serving.reasons import reasons
 from serving.scorers.prior import distance_km
-from serving.stages import lookup, member
+from serving.stages import Floats, Page, Placed, lookup, member
 from store.layout import MEDIA, POOL_STATES, taken
 
 SPONSORED = SLOTS.index("sponsored")
-POOL = SLOTS.index("pool")
+POOL, RANKED = SLOTS.index("pool"), SLOTS.index("ranked")
 RUNNING = POOL_STATES.index("running")
 LIKE, COLLECT = BIT["like"], BIT["collect"]
 COUNTED = ("impression", "click", "view", "like", "collect", "comment", "share")
@@ -163,4 +163,25 @@ def explained(answer: Answer, i: int) -> dict[str, Any]:
         told["predictions"] = {a: round(p, 6) for a, p in zip(PREDICTED, scored.predictions[placed.row].tolist(), strict=True)}
         told["features"] = {n: round(x, 4) for n, x in zip(page.scorer.features, scored.features[placed.row].tolist(), strict=True)}
         told["rank"] = int((scored.score > scored.score[placed.row]).sum())
+        diversity, slots = moved(page, scored.score, i)
+        told["moved"] = {"diversity": diversity, "slots": slots}
     return told
+
+
+def moved(page: Page, score: Floats, i: int) -> tuple[int, int]:
+    """How many places up from where its score would put it an item stands, below 0 down: by what keeps authors and tags apart, and by places that
+    are reserved or given by chance, be it its own or those of others."""
+    placed, row = page.placed, page.placed[i].row
+    above = (score > score[row]) | ((score == score[row]) & (np.arange(score.size) < row))
+    up = int(np.count_nonzero(above)) - i
+    if by_chance(placed[i]):
+        return 0, up
+    elsewhere = [one.row for one in placed if by_chance(one)]
+    mixed = sum(not by_chance(one) for one in placed[:i])
+    diversity = int(np.count_nonzero(above)) - int(np.count_nonzero(above[elsewhere])) - mixed
+    return diversity, up - diversity
+
+
+def by_chance(placed: Placed) -> bool:
+    """It was drawn for its place, and not put there by its score."""
+    return placed.slot != RANKED or placed.propensity < 1.0

@@ -61,7 +61,10 @@ ITEM = obj(
     counts=COUNTS,
     reasons=listed(REASON),
 )
-ITEM["properties"]["explain"] = {"type": "object", "description": "with explain=true; the contributions add up to the score"}
+ITEM["properties"]["explain"] = {
+    "type": "object",
+    "description": "with explain=true; the contributions add up to the score; `moved` tells how many places up from where that puts it a note stands, by diversity and by slots",
+}
 
 FEED = obj(
     request_id=STRING,

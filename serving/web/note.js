@@ -61,6 +61,12 @@ function moveRow(move, tiers) {
     evidence ? el("div", { class: "soft" }, evidence) : null);
 }
 
+/** What diversity and slots did, in words. */
+function shifted(moved) {
+  const told = Object.entries(moved ?? {}).filter(([, places]) => places);
+  return told.map(([by, places]) => `; ${by} moved it ${Math.abs(places)} ${places > 0 ? "up" : "down"}`).join("");
+}
+
 /** Why this: reasons, what the score is made of, what is expected. */
 export function contributions(item) {
   const told = item.explain;
@@ -79,7 +85,7 @@ export function contributions(item) {
       return el("li", { class: value < 0 ? "part below" : "part" }, el("span", {}, name), el("span", { class: "track", "aria-hidden": "true" }, bar),
         el("span", { class: "value" }, `${value < 0 ? "−" : "+"}${figure(Math.abs(value))}`));
     })),
-    el("p", { class: "soft small" }, `Score ${figure(item.score).replace("-", "−")}${told.rank === undefined ? "" : `, place ${told.rank + 1} among the candidates`}. Brought by ${told.sources.join(", ") || "nobody"}; place given as ${told.slot}${told.propensity < 1 ? ` with probability ${percent(told.propensity)}` : ""}.`),
+    el("p", { class: "soft small" }, `Score ${figure(item.score).replace("-", "−")}${told.rank === undefined ? "" : `, place ${told.rank + 1} among the candidates`}${shifted(told.moved)}. Brought by ${told.sources.join(", ") || "nobody"}; place given as ${told.slot}${told.propensity < 1 ? ` with probability ${percent(told.propensity)}` : ""}.`),
     expected.length ? el("p", { class: "soft small" }, `Expected: ${expected.map((action) => `${action} ${percent(told.predictions[action])}`).join(", ")}.`) : null,
   ].filter(Boolean);
 }

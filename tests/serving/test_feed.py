@@ -212,6 +212,35 @@ def test_contributions_add_up_to_the_score(town: System) -> None:
         assert abs(sum(item["explain"]["contributions"].values()) - item["score"]) < 2e-3
 
 
+def test_an_explanation_tells_what_diversity_and_slots_did(town: System) -> None:
+    """Both together lead from where the score puts a note to where it stands; without either nothing is moved."""
+    town.send(*(event("like", "u1", f"n{i}") for i in (0, 4, 8)))
+    for path in ("/v1/feed/u1", "/v1/hot"):
+        items = town.get(path, n=20, explain=True)["items"]
+        for place, item in enumerate(items):
+            told = item["explain"]
+            ties = sum(other["explain"]["rank"] == told["rank"] for other in items) - 1
+            assert abs(told["rank"] - place - sum(told["moved"].values())) <= ties
+            if told["slot"] == "pool":
+                assert not told["moved"]["diversity"]
+    slots = {item["explain"]["slot"] for item in town.feed("u1", n=20, explain=True)["items"]}
+    assert slots == {"ranked", "pool"}
+    plain = System(
+        {"UPWELL_FEED__SPREAD": "0", "UPWELL_FEED__TAG_SHARE": "1", "UPWELL_FEED__POOL_SHARE": "0", "UPWELL_FEED__EXPLORE_SHARE": "0"}
+    )
+    plain.publish(*(note(f"n{i}", f"a{i}", ["tea"], "food") for i in range(30)))
+    plain.send(event("signup", "u1", tags=["tea"]))
+    assert all(item["explain"]["moved"] == {"diversity": 0, "slots": 0} for item in plain.feed("u1", n=20, explain=True)["items"])
+    plain.close()
+    one = System({"UPWELL_FEED__POOL_SHARE": "0", "UPWELL_FEED__EXPLORE_SHARE": "0"})
+    one.publish(*(note(f"n{i}", "ann" if i < 3 else f"a{i}", ["tea"] if i < 3 else ["bread"], "food") for i in range(6)))
+    one.send(event("signup", "u1", tags=["tea"]))
+    moved = [item["explain"]["moved"] for item in one.feed("u1", n=6, explain=True)["items"]]
+    assert [m["slots"] for m in moved] == [0] * 6
+    assert moved[0]["diversity"] == 0 < moved[1]["diversity"]
+    one.close()
+
+
 def test_no_two_notes_of_one_author_stand_together(town: System) -> None:
     authors = [item["author_id"] for item in town.feed("u1", n=40)["items"]]
     assert all(a != b for a, b in pairwise(authors))
