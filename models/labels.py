@@ -18,14 +18,16 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from math import exp
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeGuard
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from river.linear_model import LogisticRegression
+from river.optim import AdaGrad
+from river.utils import VectorDict
 
 from config.events import PREDICTED
-from models.logistic import Logistic
 
 VERSION = 1
 
@@ -40,7 +42,7 @@ HEAVIEST = 100.0
 
 
 class Classifier(Protocol):
-    """`Logistic`, or any binary River classifier."""
+    """Any binary River classifier."""
 
     def learn_one(self, x: dict[str, float], y: bool) -> None: ...
     def predict_proba_one(self, x: dict[str, float]) -> dict[bool, float]: ...
@@ -117,10 +119,36 @@ TRIAL = tuple({"a": a, "b": b} for a in (-2.0, 1.0) for b in (-1.0, 0.0, 3.0))
 """What a classifier must be able to learn from."""
 
 
+class Steps(AdaGrad):
+    """River's AdaGrad to the last bit, which asks for its rate once a step and not once a feature."""
+
+    def _step_with_dict(self, w: Any, g: Any) -> Any:
+        rate, eps, squares = self.learning_rate, self.eps, self.g2
+        for name, slope in g.items():
+            total = squares[name] = squares[name] + slope**2
+            w[name] -= rate / (total + eps) ** 0.5 * slope
+        return w
+
+
+def linear(model: Any) -> TypeGuard[LogisticRegression]:
+    """It was made by `logistic`: a row of numbers, scored as one of a matrix. River's own, with whatever optimizer, goes the slow way."""
+    return isinstance(model, LogisticRegression) and isinstance(model.optimizer, Steps)
+
+
+def logistic(
+    names: Sequence[str], prior: Mapping[str, float], intercept: float, rate: float = 0.05, patience: float = 50.0
+) -> LogisticRegression:
+    """River's logistic regression that begins with a prior: weights by name, and squared gradients that stand for examples behind them."""
+    model = LogisticRegression(Steps(rate), intercept_init=intercept, intercept_lr=0.005)
+    model._weights = VectorDict({name: prior.get(name, 0.0) for name in names})  # River's initializers do not see the feature's name
+    model.optimizer.g2.update(dict.fromkeys(names, patience))
+    return model
+
+
 class Actions:
     """One online classifier per action, on the features logged at serving.
 
-    Those that are `Logistic` are scored as one matrix product; any River classifier works, a row at a time. Shines with few numbers that mean
+    Linear ones are scored as one matrix product; any other River classifier works, a row at a time. Shines with few numbers that mean
     the same for all notes; what is one note's own is in its features (shrunk rates), and in the ranker's item part.
 
     Parameters
@@ -138,7 +166,7 @@ class Actions:
 
     Examples
     --------
-    >>> actions = Actions(["a"], {"like": Logistic({"a": 1.0}, -2.0)})
+    >>> actions = Actions(["a"], {"like": logistic(["a"], {"a": 1.0}, -2.0)})
     >>> x = np.array([[0.0], [1.0]], np.float32)
     >>> [round(float(p), 3) for p in actions.predict(x)[:, PREDICTED.index("like")]]
     [0.119, 0.269]
@@ -174,7 +202,7 @@ class Actions:
     # ------------------------------------------------------------------------------------------------------------ verbs
 
     def row(self, x: Floats) -> dict[str, float]:
-        """Features as classifiers want them, to be learned from by several actions. Raises `ValueError` on those that are no numbers."""
+        """Features as River wants them, to be learned from by several actions. Raises `ValueError` on those that are no numbers."""
         if x.shape != (len(self.names),) or not np.isfinite(x).all():
             raise ValueError(f"features {x.shape}: wanted {len(self.names)} numbers")
         return dict(zip(self.names, x.astype(np.float64).tolist(), strict=True))
@@ -184,7 +212,7 @@ class Actions:
     ) -> float:
         """One example of one action, which stands for so many; returns the rate predicted before.
 
-        `late`: what happened was a negative before. `beyond`: log-odds that are known beside the features; `Logistic` learns the error of
+        `late`: what happened was a negative before. `beyond`: log-odds that are known beside the features; linear models learn the error of
         both together.
         """
         model = self.models[action]
@@ -192,8 +220,8 @@ class Actions:
         p = joined(of_features, beyond)
         if self.weighs[action]:
             w = times * weight(p, happened, late)
-            if beyond and isinstance(model, Logistic):
-                w *= (p - happened) / (of_features - happened)  # a step is by the error of what the features know
+            if beyond and linear(model):
+                w *= (p - happened) / (of_features - happened)  # River steps by the error of what it knows itself
             model.learn_one(row, happened, w=w)  # type: ignore[call-arg]
             self.stale = True
         else:
@@ -235,26 +263,27 @@ class Actions:
     def _refresh(self) -> None:
         """The arrays of the linear models."""
         self.stale = False
-        linear = {i: model for i, action in enumerate(PREDICTED) if isinstance(model := self.models.get(action), Logistic)}
-        self.linear = list(linear)
-        self.weights = np.array([[model.weights[name] for model in linear.values()] for name in self.names], np.float32).reshape(
-            len(self.names), len(linear)
+        self.linear = [i for i, action in enumerate(PREDICTED) if linear(self.models.get(action))]
+        found: list[Any] = [self.models[PREDICTED[i]] for i in self.linear]
+        tables = [model.weights for model in found]
+        self.weights = np.array([[t.get(name, 0.0) for t in tables] for name in self.names], np.float32).reshape(
+            len(self.names), len(found)
         )
-        self.intercepts = np.array([model.intercept for model in linear.values()], np.float32)
+        self.intercepts = np.array([model.intercept for model in found], np.float32)
 
     # ------------------------------------------------------------------------------------------------------------ bytes
 
     def encode(self) -> bytes:
-        """`Logistic` as numbers, exactly; others as River pickles, which are read back only where settings name such a model."""
+        """Linear models as numbers, exactly; others as River pickles, which are read back only where settings name such a model."""
         parts: dict[str, Any] = {}
         for action, model in self.models.items():
-            if isinstance(model, Logistic):
-                weights, squares = model.weights, model.squares
+            if linear(model):
+                weights, squares = model.weights, model.optimizer.g2
                 parts[action] = [
                     model.intercept,
-                    [weights[name] for name in self.names],
-                    [squares[name] for name in self.names],
-                    model.steps,
+                    [float(weights.get(name, 0.0)) for name in self.names],
+                    [float(squares.get(name, 0.0)) for name in self.names],
+                    model.optimizer.n_iterations,
                 ]
             else:
                 parts[action] = pickle.dumps(model, 5)
@@ -268,7 +297,7 @@ class Actions:
             raise ValueError("classifiers that are cut") from e
         if version != VERSION or names != self.names or list(parts) != list(self.models):
             raise ValueError("classifiers of another version, or of other features or actions")
-        if any(isinstance(parts[a], bytes) == isinstance(m, Logistic) for a, m in self.models.items()):
+        if any(isinstance(parts[a], bytes) == linear(m) for a, m in self.models.items()):
             raise ValueError("classifiers of another kind than the settings name")
         try:
             pickled = {action: pickle.loads(part) for action, part in parts.items() if isinstance(part, bytes)}
@@ -278,9 +307,11 @@ class Actions:
             raise ValueError("classifiers of another kind than the settings name")
         for action, model in self.models.items():
             part = parts[action]
-            if isinstance(model, Logistic):
-                model.intercept, weights, squares, model.steps = part
-                model.weights, model.squares = dict(zip(self.names, weights, strict=True)), dict(zip(self.names, squares, strict=True))
+            if linear(model):
+                model.intercept = part[0]
+                model._weights = VectorDict(dict(zip(self.names, part[1], strict=True)))
+                model.optimizer.g2.update(zip(self.names, part[2], strict=True))
+                model.optimizer.n_iterations = part[3]
             else:
                 self.models[action] = pickled[action]
         self._refresh()

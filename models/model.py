@@ -26,9 +26,8 @@ from config.keys import hash64
 from config.settings import Settings, SettingsError
 from models.context import Context
 from models.features import FEATURE_SET, LIKED, NAMES, RANKED, weights_of
-from models.labels import EDGE, Actions, Classifier, named, weight
+from models.labels import EDGE, Actions, Classifier, logistic, named, weight
 from models.liking import Liking
-from models.logistic import Logistic
 from models.ranker import Halves, Ranker
 from models.rows import BLOCK, NOBODY, Floats, Hashes, Rows
 
@@ -340,7 +339,7 @@ def rates_of(settings: Settings) -> dict[str, float]:
 
 
 def classifiers(settings: Settings) -> dict[str, Classifier]:
-    """One per action: logistic regression beginning with a prior, or whatever the settings name. Raises `ValueError`."""
+    """One per action: River's logistic regression beginning with a prior, or whatever the settings name. Raises `ValueError`."""
     rules, rates = settings.learner, rates_of(settings)
     found: dict[str, Classifier] = {}
     for action in PREDICTED:
@@ -351,8 +350,7 @@ def classifiers(settings: Settings) -> dict[str, Classifier]:
         rate = min(max(rates.get(action, 0.01) / (rates["click"] if action in GIVEN else 1.0), 1e-4), 0.5)
         prior = LIKED if action == "like" else {}
         # What notes are liked by others says how often this one is: then the rate is in the features.
-        intercept = 0.0 if prior else log(rate / (1.0 - rate))
-        found[action] = Logistic({name: prior.get(name, 0.0) for name in NAMES}, intercept, rules.action_rate, patience=rules.patience)
+        found[action] = logistic(NAMES, prior, 0.0 if prior else log(rate / (1.0 - rate)), rules.action_rate, rules.patience)
     return found
 
 

@@ -10,20 +10,19 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river.optim import AdaGrad
 
 import models.labels
 from config.events import PREDICTED
-from models.labels import EDGE, Actions, Classifier, corrected, named
-from models.logistic import Logistic
+from models.labels import EDGE, Actions, Classifier, corrected, logistic, named
 
 NAMES = ["a", "b"]
-NOTHING = dict.fromkeys(NAMES, 0.0)
 LIKE, CLICK = PREDICTED.index("like"), PREDICTED.index("click")
 TOLD = st.lists(st.tuples(st.sampled_from(["like", "click"]), st.integers(0, 2**32), st.booleans()), max_size=20)
 
 
 def fresh() -> Actions:
-    return Actions(NAMES, {action: Logistic({"a": 1.0, "b": 0.0}, -1.0) for action in ("like", "click")})
+    return Actions(NAMES, {action: logistic(NAMES, {"a": 1.0}, -1.0) for action in ("like", "click")})
 
 
 def tell(actions: Actions, told: list[tuple[str, int, bool]]) -> Actions:
@@ -60,8 +59,21 @@ def test_a_learner_that_was_stopped_anywhere_goes_on_byte_for_byte(told: list[tu
 
 
 @settings(max_examples=40)
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.booleans(), st.floats(0.1, 100)), max_size=20))
+def test_the_default_learns_as_rivers_own(told: list[tuple[float, float, bool, float]]) -> None:
+    """Its optimizer is River's AdaGrad to the last bit."""
+    ours, rivers = (logistic(NAMES, {"a": 1.0}, -1.0) for _ in range(2))
+    rivers.optimizer = AdaGrad(0.05)
+    rivers.optimizer.g2.update(ours.optimizer.g2)
+    for a, b, happened, w in told:
+        for model in (ours, rivers):
+            model.learn_one({"a": a, "b": b}, happened, w=w)
+    assert (ours.weights, ours.intercept, ours.optimizer.g2) == (rivers.weights, rivers.intercept, rivers.optimizer.g2)
+
+
+@settings(max_examples=40)
 @given(TOLD)
-def test_one_matrix_product_is_a_row_at_a_time(told: list[tuple[str, int, bool]]) -> None:
+def test_one_matrix_product_is_river_row_by_row(told: list[tuple[str, int, bool]]) -> None:
     """The fast path and its plain twin agree, and neither learns."""
     actions = tell(fresh(), told)
     before = actions.encode()
@@ -75,7 +87,7 @@ def test_one_matrix_product_is_a_row_at_a_time(told: list[tuple[str, int, bool]]
 @pytest.mark.parametrize("rate", [0.05, 0.4, 0.8])
 def test_negatives_that_were_none_are_made_up_for(rate: float, at_once: float) -> None:
     """What is served is the rate per exposure, by weights and by calibration, however many positives come late."""
-    assert rate_after(Logistic(NOTHING, rate=0.1, patience=1.0), rate, at_once) == pytest.approx(rate, abs=0.06)
+    assert rate_after(logistic(NAMES, {}, 0.0, rate=0.1, patience=1.0), rate, at_once) == pytest.approx(rate, abs=0.06)
     assert rate_after(named("naive_bayes.GaussianNB"), rate, at_once) == pytest.approx(rate, abs=0.06)
 
 
@@ -84,9 +96,9 @@ def test_a_late_positive_takes_its_negative_back() -> None:
     one = np.array([1.0, 1.0], np.float32)
     steps = []
     for told in ([(False, True), (True, True)], [(True, False)]):
-        actions = Actions(NAMES, {"like": Logistic({"a": 1.0, "b": 0.0}, 0.5, rate=1e-6, patience=1.0)})
+        actions = Actions(NAMES, {"like": logistic(NAMES, {"a": 1.0}, 0.5, rate=1e-6, patience=1.0)})
         model = actions.models["like"]
-        model.squares.update(dict.fromkeys(NAMES, 1e6))  # type: ignore[attr-defined]
+        model.optimizer.g2.update(dict.fromkeys(NAMES, 1e6))  # type: ignore[attr-defined]
         for happened, late in told:
             actions.learn("like", actions.row(one), happened, late=late)
         steps.append(model.weights["a"] - 1.0)  # type: ignore[attr-defined]
@@ -98,7 +110,7 @@ def test_what_is_known_beside_the_features_is_not_learned_by_them() -> None:
     """Where that tells the rate already, the weights stay; without it they do not."""
     one, moved = np.array([1.0, 0.0], np.float32), []
     for beyond in (0.0, float(np.log(4.0))):
-        actions, rng = Actions(NAMES, {"like": Logistic(NOTHING, patience=1.0)}), np.random.default_rng(2)
+        actions, rng = Actions(NAMES, {"like": logistic(NAMES, {}, 0.0, patience=1.0)}), np.random.default_rng(2)
         for happened in rng.random(2_000) < 0.8:
             p = actions.learn("like", actions.row(one), bool(happened), late=False, beyond=beyond)
         moved.append(float(actions.predict(one[None])[0, LIKE]))
@@ -196,7 +208,7 @@ def test_an_example_that_is_none_teaches_nothing(x: np.ndarray) -> None:
 def test_models_of_other_features_kinds_or_cut_ones_are_refused() -> None:
     """A model that was learned with another list is not read, and a pickle only where the settings name such a model."""
     pickled = Actions(NAMES, {"like": named("naive_bayes.GaussianNB"), "click": named("naive_bayes.GaussianNB")}).encode()
-    other = Actions(["a", "c"], {action: Logistic({"a": 0.0, "c": 0.0}) for action in ("like", "click")}).encode()
+    other = Actions(["a", "c"], {"like": logistic(["a", "c"], {}, 0.0), "click": logistic(["a", "c"], {}, 0.0)}).encode()
     for value in (pickled, other, fresh().encode()[:-3], b""):
         with pytest.raises(ValueError, match="classifiers"):
             fresh().decode(value)
