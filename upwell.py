@@ -39,12 +39,14 @@ def settings(local: bool = False) -> Settings:
 
     A ladder of pools that is none stops every command, before it connects to anything.
     """
+    from config.log import for_a_command
     from config.settings import load
     from models.pool import configured
     from tools.up import environment
 
     effective = load(environ=environment(DATA_DIR) if local else environment(None))
     configured(effective)
+    for_a_command(effective.log)  # services configure theirs
     return effective
 
 

@@ -50,6 +50,17 @@ def json_line(logger: Any, method: str, line: Line) -> str:
     return orjson.dumps(ordered, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
+def for_a_command(log: Log) -> None:
+    """For a command that is no service: its answer has standard output to itself, and of our own events only what is wrong is of note. What
+    libraries say, it says itself."""
+    level = logging.getLevelNamesMapping()[log.level.upper()]
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if level == logging.INFO else level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
 def configure(log: Log) -> None:
     """For this process, our own events and those of libraries alike."""
     as_json = log.format == "json" or (log.format == "auto" and not sys.stderr.isatty())

@@ -13,7 +13,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from tools.evaluation.run import Progress, Run, Test
 from tools.evaluation.shift import shifted
 from tools.evaluation.system import HITS, System
 from tools.mistake import Mistake
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def evaluate(
@@ -64,10 +67,11 @@ def show(
     """The command: progress on stderr, then a table or JSON."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Table
 
     if surface not in ("feed", "nearby"):
         raise Mistake(f"--surface {surface}: feed or nearby")
+    if plot is not None:
+        drawable(plot)
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
@@ -85,12 +89,19 @@ def show(
             bar.update(task, completed=done, total=total, description=f"HR@10 of the last {min(5000, len(tests))}: {hits:.3f}")
 
         found, run = evaluate(settings, files, warmup, surface, shift, seed, limit, moved_on)
-    if plot is not None:
-        draw(run, plot)
     if as_json:
         print(json.dumps(found))
-        return
-    table = Table(title=f"{surface}: {', '.join(file.name for file in files)}")
+    else:
+        Console().print(table_of(found, f"{surface}: {', '.join(file.name for file in files)}"))
+    if plot is not None:
+        draw(run, plot)
+
+
+def table_of(found: dict[str, Any], title: str) -> Table:
+    """For people."""
+    from rich.table import Table
+
+    table = Table(title=title)
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in found.items():
@@ -98,15 +109,27 @@ def show(
             table.add_row(name, "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}")
     for ages, value in found.get("shift_hr", {}).items():
         table.add_row(f"hr_at_10, events {ages} after a shift", "–" if value is None else f"{value:.3f}")
-    Console().print(table)
+    return table
 
 
-def draw(run: Run, file: Path) -> None:
-    """HR over time and by user age."""
+def drawable(file: Path) -> None:
+    """Before an evaluation that takes minutes: raises `Mistake` when there could be no picture at its end."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise Mistake("--plot needs matplotlib: pip install 'upwell[plot]'") from None
+    known = Figure().canvas.get_supported_filetypes()
+    if file.suffix.lower().removeprefix(".") not in known:
+        raise Mistake(f"--plot {file}: no kind of picture; there are {', '.join(sorted(known))}")
+    try:
+        file.open("ab").close()
+    except OSError as error:
+        raise Mistake(f"--plot {file}: {error.strerror}") from None
+
+
+def draw(run: Run, file: Path) -> None:
+    """HR over time and by user age."""
+    from matplotlib.figure import Figure
 
     hit = np.array([t.rank < HITS for t in run.tests], np.float64)
     figure = Figure((11.0, 4.0), layout="constrained")

@@ -88,6 +88,8 @@ NOWHERE = {"UPWELL_KAFKA": "127.0.0.1:1", "UPWELL_REDIS": "redis://:s3cret@127.0
         (["dead", "list", "--since", "yesterday"], NOWHERE, "no time"),
         (["rebuild", "intake"], NOWHERE, "keeps no state"),
         (["eval", "/nowhere/events.jsonl"], NOWHERE, "/nowhere/events.jsonl"),
+        (["eval", "x.jsonl", "--plot", "/nowhere/quality.png"], NOWHERE, "--plot /nowhere/quality.png: No such file"),
+        (["eval", "x.jsonl", "--plot", "quality.html"], NOWHERE, "no kind of picture"),
         (["simulate", "--world", "/nowhere/world.json"], NOWHERE, "/nowhere/world.json"),
         (["doctor"], NOWHERE, "is it running?"),
     ],
@@ -104,6 +106,20 @@ def test_a_users_mistake_is_one_clear_line(arguments: list[str], environ: dict[s
     if arguments != ["doctor"]:
         assert len(done.stderr.decode().strip().splitlines()) == 1, told
         assert done.stderr.startswith(b"upwell: ")
+
+
+def test_an_evaluation_answers_with_json_alone_and_a_picture(tmp_path: Path) -> None:
+    """A program reads its standard output; what is drawn has as many bars as there are ages of users."""
+    events = [
+        {"type": "like", "user_id": f"u{i % 3}", "note_id": f"n{i % 7}", "timestamp": 1_700_000_000_000 + 60_000 * i} for i in range(60)
+    ]
+    notes = [{"note_id": f"n{i}", "author_id": f"a{i}", "timestamp": 1_699_999_999_000} for i in range(7)]
+    log, picture = tmp_path / "log.jsonl", tmp_path / "quality.png"
+    log.write_text("".join(json.dumps(one) + "\n" for one in notes + events))
+    done = run("eval", str(log), "--warmup", "2", "--json", "--plot", str(picture), cwd=tmp_path)
+    assert done.stderr == b""
+    assert {"events", "tested", "hr_at_10", "ndcg_at_10", "query_ms_p99"} <= set(json.loads(done.stdout))
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_array_is_not_one_event(tmp_path: Path) -> None:
