@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,7 @@ Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 TINY = 1e-9
+NO_TAGS: Hashes = np.empty((0, 1), np.uint64)
 
 
 class Diversity:
@@ -48,11 +51,22 @@ class Diversity:
             raise ValueError("diversity wants spread >= 0, window >= 1 and a tag share in (0, 1]")
         self.spread, self.window, self.tag_share = spread, window, tag_share
 
-    def order(self, scores: Floats, common: Doubles, authors: Hashes, tags: Hashes, n: int, before: int = 0) -> npt.NDArray[np.intp]:
+    def order(
+        self,
+        scores: Floats,
+        common: Doubles,
+        authors: Hashes,
+        tags: Hashes,
+        n: int,
+        before: int = 0,
+        met: Hashes = NO_TAGS,
+        chances: int = 0,
+    ) -> npt.NDArray[np.intp]:
         """Rows for the first `n` places, best first.
 
         Shapes: scores [m], common [m, m] (products of vectors of unit length or 0), authors [m] (0: unknown, equal to none), tags [m, t] (0: none).
-        `before` is the author of the place above the first one. Of equals the earlier row comes first.
+        `before` is the author of the place above the first one. `met` are the tags, [k, t], of notes that stand among these anyway, and `chances` so
+        many more, of whatever tags: a tag's share is that of all. Of equals the earlier row comes first.
         """
         m, n = len(scores), min(n, len(scores))
         if not n:
@@ -61,7 +75,6 @@ class Diversity:
         deviation = float(np.sqrt(np.add.reduce(value * value) / scores.dtype.type(m)))
         value = (value / deviation if deviation > 0.0 else np.zeros(m)).astype(np.float64)
         chosen = np.empty(n, np.intp)
-        limit = max(1, int(self.tag_share * n))
         slide(
             value,
             common,
@@ -69,11 +82,31 @@ class Diversity:
             np.ascontiguousarray(tags),
             self.spread,
             self.window,
-            limit,
+            self.limit(n, chances),
             before,
+            np.ascontiguousarray(met),
             chosen,
         )
         return chosen
+
+    def limit(self, n: int, chances: int = 0) -> int:
+        """Places that a tag may have of `n`."""
+        return max(1, int(self.tag_share * n) - chances)
+
+
+def spare(tags: Hashes, others: Callable[[], Hashes], limit: int, wanted: int) -> npt.NDArray[np.intp]:
+    """Of `others`, [k, t], so many first rows without the tags of which `tags`, [m, t], has more than `limit`, that there are `wanted` of both.
+
+    >>> spare(np.array([[7], [7], [8]], np.uint64), lambda: np.array([[7], [9], [8]], np.uint64), 1, 2).tolist()
+    [1]
+    """
+    tags = np.ascontiguousarray(tags)
+    names, rows = np.empty(tags.size // (limit + 1), np.uint64), np.empty(wanted, np.intp)
+    names = names[: crowded(tags, limit, names)]
+    if not names.size:
+        return rows[:0]
+    missing = wanted - without(tags, names, rows)
+    return rows[: without(np.ascontiguousarray(others()), names, rows[:missing])] if missing else rows[:0]
 
 
 def common(tags: Hashes) -> Doubles:
@@ -96,6 +129,55 @@ def has(tags: Hashes, row: int, slots: int, tag: int) -> bool:
     return False
 
 
+@kernel("int64(uint64[:, ::1], int64, uint64)")
+def bearing(tags: Hashes, rows: int, tag: int) -> int:
+    """So many of the first rows hold the tag."""
+    count = 0
+    for row in range(rows):
+        count += has(tags, row, tags.shape[1], tag)
+    return count
+
+
+@kernel("int64(uint64[:, ::1], int64, uint64[::1])")
+def crowded(tags: Hashes, limit: int, names: Hashes) -> int:
+    """Fills `names` with the tags that more than `limit` rows have; returns how many these are."""
+    m, t = tags.shape
+    room, found = 1, 0
+    while room < 2 * m * t:
+        room *= 2
+    keys, counts = np.zeros(room, np.uint64), np.zeros(room, np.int64)
+    for row in range(m):
+        for slot in range(t):
+            tag = tags[row, slot]
+            if tag == 0 or has(tags, row, slot, tag):
+                continue
+            at = np.int64(tag & np.uint64(room - 1))
+            while keys[at] != 0 and keys[at] != tag:
+                at = (at + 1) & (room - 1)
+            keys[at] = tag
+            counts[at] += 1
+            if counts[at] == limit + 1:
+                names[found] = tag
+                found += 1
+    return found
+
+
+@kernel("int64(uint64[:, ::1], uint64[::1], int64[::1])")
+def without(tags: Hashes, names: Hashes, rows: npt.NDArray[np.intp]) -> int:
+    """Fills `rows` with the first rows that have none of these tags; returns how many, at most as many as there is room for."""
+    found = 0
+    for row in range(len(tags)):
+        if found == len(rows):
+            break
+        free = True
+        for name in names:
+            free = free and not has(tags, row, tags.shape[1], name)
+        if free:
+            rows[found] = row
+            found += 1
+    return found
+
+
 @kernel("int64(float64[::1], boolean[::1], boolean[::1], uint64[::1], uint64, boolean, boolean)")
 def best(worth: Doubles, free: Mask, full: Mask, authors: Hashes, before: int, apart: bool, open: bool) -> int:
     """The first of the free rows that are worth most, -1 when there is none: with `apart` none by the author `before`, with `open` none
@@ -107,7 +189,7 @@ def best(worth: Doubles, free: Mask, full: Mask, authors: Hashes, before: int, a
     return row
 
 
-@kernel("void(float64[::1], float64[:, ::1], uint64[::1], uint64[:, ::1], float64, int64, int64, uint64, int64[::1])")
+@kernel("void(float64[::1], float64[:, ::1], uint64[::1], uint64[:, ::1], float64, int64, int64, uint64, uint64[:, ::1], int64[::1])")
 def slide(
     value: Doubles,
     common: Doubles,
@@ -117,12 +199,13 @@ def slide(
     window: int,
     limit: int,
     before: int,
+    met: Hashes,
     chosen: npt.NDArray[np.intp],
 ) -> None:
     """Rows for as many places as `chosen` has, greedily.
 
     Shapes: value [m], in standard deviations; common [m, m], products of the vectors; authors [m]; tags [m, t]. `limit`: places a tag may
-    have.
+    have; met [k, t]: tags of notes that have theirs already.
     """
     m, n = len(value), len(chosen)
     free, full, worth = np.ones(m, np.bool_), np.zeros(m, np.bool_), np.empty(m)
@@ -131,6 +214,8 @@ def slide(
     along = np.empty(m)
     for i in range(m):
         new[i] = common[i, i]
+        for slot in range(tags.shape[1]):
+            full[i] = full[i] or (tags[i, slot] != 0 and bearing(met, len(met), tags[i, slot]) >= limit)
     for place in range(n):
         for i in range(m):
             worth[i] = value[i] if not place else np.sqrt(new[i]) * spread + value[i]
@@ -145,7 +230,7 @@ def slide(
             tag = tags[row, slot]
             if not tag or has(tags, row, slot, tag):
                 continue
-            used = 0
+            used = bearing(met, len(met), tag)
             for earlier in range(place + 1):
                 used += has(tags, chosen[earlier], tags.shape[1], tag)
             if used == limit:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from config.settings import Feed, SettingsError
-from models.diversity import Diversity, common
+from models.diversity import NO_TAGS, Diversity, common, spare
 from models.explore import Explore
 from serving.stages import Scored
 
@@ -57,10 +57,16 @@ class Mix:
         free = order[: LOOK * n + BEYOND]
         free = free[~used[free]]
         head, beyond = free[: LOOK * n], free[n:]
-        tags = notes["tags"][head]
-        first = self.diversity.order(scored.score[head], common(tags), notes["author"][head], tags, n, before)
+        places = chance_places(min(n, len(head)), self.share, rng) if beyond.size else []
+        # Where the best are of one kind, the best that are not are looked at, too.
+        tags, limit = notes["tags"][head], self.diversity.limit(n, len(places))
+        others = spare(tags, lambda: notes["tags"][order[~used[order]][LOOK * n :]], limit, n)
+        if others.size:
+            head = np.concatenate([head, order[~used[order]][LOOK * n :][others]])
+            tags = notes["tags"][head]
+        met = notes["tags"][list(taken)] if taken else NO_TAGS
+        first = self.diversity.order(scored.score[head], common(tags), notes["author"][head], tags, n, before, met, len(places))
         rows: list[int] = head[first].tolist()
-        places = chance_places(min(n, len(rows)), self.share, rng) if beyond.size else []
         chances: dict[int, float] = {}
         if places:
             used[rows] = True

@@ -84,6 +84,23 @@ def test_a_tag_has_its_share_while_there_is_another(seed: int) -> None:
             assert all(full(i) for i in set(range(len(scores))) - set(order[:place].tolist()) if authors[i] != above)
 
 
+@given(SEEDS, st.integers(0, 4), st.integers(0, 3))
+def test_what_stands_on_the_page_anyway_counts_towards_a_tags_share(seed: int, k: int, chances: int) -> None:
+    """With notes that are met, and some that will be, no tag has more of all places than its share, while there is another."""
+    scores, vectors, authors, tags = page(seed)
+    rng, n = np.random.default_rng(seed), max(1, len(scores) // 2)
+    met, few = rng.integers(1, 6, (k, 3)).astype(np.uint64), Diversity(tag_share=0.5)
+    limit = max(1, int(0.5 * n) - chances)
+    authors = np.arange(1, len(scores) + 1, dtype=np.uint64)
+    order = few.order(scores, products(vectors), authors, tags, n, met=met, chances=chances)
+    sets = [set(row) - {0} for row in tags.tolist()]
+    for place, row in enumerate(order.tolist()):
+        above = [*(set(other) for other in met.tolist()), *(sets[i] for i in order[:place].tolist())]
+        full = {tag for tag in range(1, 6) if sum(tag in other for other in above) >= limit}
+        if sets[row] & full:
+            assert all(sets[i] & full for i in set(range(len(scores))) - set(order[:place].tolist()))
+
+
 @settings(max_examples=50)
 @given(SEEDS, st.integers(1, 10))
 def test_without_rules_it_is_pyversity(seed: int, window: int) -> None:

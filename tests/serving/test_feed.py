@@ -241,6 +241,18 @@ def test_an_explanation_tells_what_diversity_and_slots_did(town: System) -> None
     one.close()
 
 
+def test_a_strong_interest_leaves_room_for_others(system: System) -> None:
+    """However much better all of its notes are: no tag has more of a page than its share, while there is anything else."""
+    system.publish(*(note(f"n{i}", f"a{i % 60}", ["tea"] if i % 2 else [f"t{i % 7}"], "food") for i in range(300)))
+    crowd = [(f"c{k}", f"n{(7 * i + k) % 300}") for i in range(150) for k in range(3)]
+    system.send(*(event(kind, user, name) for user, name in crowd for kind in ("impression", "like")))
+    system.send(event("signup", "u1", tags=["tea"]), *(event("like", "u1", f"n{i}") for i in (1, 3, 5, 7)))
+    for n in (10, 20, 50):
+        shown = [item["tags"] for item in system.feed("u1", n=n)["items"]]
+        assert len(shown) == n
+        assert 0.4 * n <= sum("tea" in tags for tags in shown) <= 0.6 * n
+
+
 def test_no_two_notes_of_one_author_stand_together(town: System) -> None:
     authors = [item["author_id"] for item in town.feed("u1", n=40)["items"]]
     assert all(a != b for a, b in pairwise(authors))

@@ -55,6 +55,21 @@ def test_no_tag_has_more_than_its_share_while_there_is_anything_else() -> None:
     assert sum(row < 10 for row in rows) == 5
 
 
+@pytest.mark.parametrize("taken", [set(), {0, 3, 7}, {56, 57}])
+@pytest.mark.parametrize("explore_share", [0.0, 0.1])
+def test_a_tag_has_its_share_of_the_whole_page_though_all_of_the_best_are_of_it(taken: set[int], explore_share: float) -> None:
+    """The best that are not are looked for further down; places of the pools and of chance count."""
+    made, scores = notes(100, [1]), np.linspace(1.0, 0.0, 100)
+    made["tags"][55:, 0] = np.arange(55, 100)
+    mix = Mix(rules(explore_share=explore_share, tag_share=0.5))
+    for seed in range(20):
+        rows, _ = mix.order(np.arange(100), made, scored(scores), taken, 10, np.random.default_rng(seed))
+        page = rows[: 10 - len(taken)] + sorted(taken)
+        assert sum(row < 55 for row in page) <= 5
+        assert sum(row < 55 for row in page) >= 4
+        assert len(set(rows)) == len(rows)
+
+
 def test_without_spread_and_chances_the_order_is_that_of_the_scores() -> None:
     made, scores = notes(60, list(range(1, 61))), np.random.default_rng(1).random(60)
     rows, chances = order(Mix(rules(explore_share=0.0, spread=0.0, tag_share=1.0)), made, scores, 10, 0)
