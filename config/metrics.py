@@ -62,7 +62,7 @@ MODEL_CALIBRATION = Gauge(
     "upwell_model_calibration", "Actions that happened over those that were expected, lately: 1 is right.", ("action",)
 )
 MODEL_REFUSED = Counter("upwell_model_refused", "Looks at a model that is missing or cannot be used: feeds are ranked by the prior.")
-MODEL_AGE = Gauge("upwell_model_age_seconds", "Stream time since the served model last learned.")
+MODEL_AGE = Gauge("upwell_model_age_seconds", "Stream time since the served model last learned; NaN where none is served.")
 MODEL_EXAMPLES = Counter("upwell_model_examples", "Examples learned from.")
 
 # --------------------------------------------------------------------------------------------------------------------- serving

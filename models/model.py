@@ -341,6 +341,8 @@ def rates_of(settings: Settings) -> dict[str, float]:
 def classifiers(settings: Settings) -> dict[str, Classifier]:
     """One per action: River's logistic regression beginning with a prior, or whatever the settings name. Raises `ValueError`."""
     rules, rates = settings.learner, rates_of(settings)
+    if unknown := sorted(set(rules.classifiers) - set(PREDICTED)):
+        raise ValueError(f"classifiers.{unknown[0]}: not one of {', '.join(PREDICTED)}")
     found: dict[str, Classifier] = {}
     for action in PREDICTED:
         path = rules.classifiers.get(action, rules.classifier)

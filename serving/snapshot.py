@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,7 @@ class Snapshot:
             self.wrong("model", models.wrong)
         else:
             self.reasons.pop("model", None)
-        if (age := self.model_age_s) is not None:
-            metrics.MODEL_AGE.set(age)
+        metrics.MODEL_AGE.set(nan if self.model_age_s is None else self.model_age_s)
 
     @property
     def model_age_s(self) -> float | None:

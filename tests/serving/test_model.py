@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 import pytest
 from msgspec import structs
 
@@ -161,3 +163,17 @@ def test_how_long_ago_the_served_model_learned_is_told_and_red_when_too_long(you
     later, alerts = told()
     assert later == pytest.approx(age + 1_000.5, abs=1.0)
     assert alerts == ["UpwellModelOld"]
+
+
+def test_a_model_that_is_not_served_has_no_age(young: System) -> None:
+    """As a metric it would stay what it was for ever."""
+
+    def told() -> float:
+        lines = young.request("GET", "/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("upwell_model_age_seconds "))
+
+    taught(young)
+    assert told() >= 0.0
+    del young.local.store.values[parts(young, "head")[0]]
+    young.run(young.service.snapshot.refresh())
+    assert isnan(told())

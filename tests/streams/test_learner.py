@@ -268,6 +268,8 @@ def test_any_classifier_of_river_can_be_named() -> None:
     assert again.predict(x)[0] == pytest.approx(side.shared.model.predict(x)[0])
     with pytest.raises(SettingsError, match=r"\[learner\].*Nothing"):
         Learner(with_learner(classifier="linear_model.Nothing"))
+    with pytest.raises(SettingsError, match=r"\[learner\].*classifiers\.liek: not one of click, "):
+        Learner(with_learner(classifiers={"liek": "naive_bayes.GaussianNB"}))
 
 
 def test_an_anchor_on_what_is_no_feature_stops_the_start() -> None:
