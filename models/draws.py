@@ -1,4 +1,5 @@
-"""Draws without replacement from two queues at once: each place is the first queue's with a fixed probability, else the second's."""
+"""Places of the pools for arrays of notes: what each note wants, and draws without replacement from two queues at once, where each place is the
+first queue's with a fixed probability, else the second's."""
 
 from __future__ import annotations
 
@@ -9,6 +10,40 @@ from models.kernel import kernel
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
+HOUR = 3_600_000.0
+
+
+@kernel(
+    "void(int64[::1], float64[::1], float64[::1], float64[::1], int64[::1], int64, float64[::1], float64[::1], float64, float64[::1],"
+    " float64[::1], float64[::1])"
+)
+def want(
+    tiers: Places, left: Doubles, organic: Doubles, flying: Doubles, entered: Places, now: int, quotas: Doubles, paces: Doubles, deliver: float,
+    due: Doubles, wanted: Doubles, base: Doubles,
+) -> None:  # fmt: skip
+    """`models.pool.need` of notes that run in a tier.
+
+    Parameters
+    ----------
+    tiers, left, organic, flying, entered
+        Of each note: place on the ladder, exposures it still wants there, exposures that are evidence, what is under way, and since when it is
+        there (epoch ms): shape [n].
+    now, quotas, paces, deliver
+        Epoch ms; of each tier; hours in which a promise is kept.
+    due, wanted, base
+        Filled: what is due to the promise, what is wanted at all, and the exposures promised, 1 outside of the base tier. Shape [n].
+    """
+    for i in range(len(tiers)):
+        hours = np.float64(max(now - entered[i], 0)) / HOUR + 1.0
+        if tiers[i] == 0:
+            size = organic[i] + left[i]
+            shown = organic[i] + flying[i]
+            due[i], base[i] = max(0.0, size * min(1.0, hours / deliver) - shown), max(size, 1.0)
+        else:
+            size = quotas[tiers[i]]
+            shown = size - left[i] + flying[i]
+            due[i], base[i] = 0.0, 1.0
+        wanted[i] = max(due[i], min(size, paces[tiers[i]] * hours) - shown)
 
 
 @kernel("void(float64[::1], float64[::1], float64, float64[::1], int64[::1], float64[::1])")

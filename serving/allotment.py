@@ -21,16 +21,17 @@ import numpy.typing as npt
 
 from config.records import SLOTS, SOURCES
 from config.settings import Feed, Pool
-from models.draws import draw
+from models.draws import draw, want
 from serving.match import match
-from serving.stages import Candidates, Mask, Placed, Query, Scored, Viewer
+from serving.stages import Candidates, Mask, Placed, Query, Scored, Viewer, member
 from serving.underway import Underway
 from store.layout import POOL_STATES, taken
 
 POOL = SLOTS.index("pool")
 RUNNING = POOL_STATES.index("running")
 FROM_POOL = np.uint8(1 << SOURCES.index("pool"))
-HOUR = 3_600_000.0
+LOWER = np.uint64(0xFFFFFFFF)
+"""The half of a hash that pages remember."""
 Column = npt.NDArray[np.float64]
 
 
@@ -59,16 +60,11 @@ class Ladder:
 
     def wants(self, notes: npt.NDArray[np.void], own: npt.NDArray[np.int64], now: int) -> Wants:
         """`models.pool.need` of notes that run in a tier. `own`: servings of this process that the records do not show."""
-        tier = self.tier(notes)
+        tier, entered = self.tier(notes).astype(np.intp), notes["tier_entered_at"].astype(np.int64)
         left, organic = notes["quota"].astype(np.float64), notes["organic"].astype(np.float64)
-        flying = notes["served"].astype(np.float64) + own
-        hours = np.maximum(0.0, now - notes["tier_entered_at"]) / HOUR + 1.0
-        first = tier == 0
-        size = np.where(first, organic + left, self.quota[tier])
-        shown = np.where(first, organic, size - left) + flying
-        due = np.where(first, np.maximum(0.0, size * np.minimum(1.0, hours / self.deliver) - shown), 0.0)
-        want = np.maximum(due, np.minimum(size, self.pace[tier] * hours) - shown)
-        return Wants(due, want, np.where(first, np.maximum(size, 1.0), 1.0))
+        found = Wants(*np.empty((3, notes.size)))
+        want(tier, left, organic, notes["served"].astype(np.float64) + own, entered, now, self.quota, self.pace, self.deliver, *found)
+        return found
 
     def open(self, notes: npt.NDArray[np.void], own: npt.NDArray[np.int64], given: npt.NDArray[np.int64], wants: Wants) -> Mask:
         """Notes that may be given a place of the pools' now. `given`: those of `own` in such places."""
@@ -118,7 +114,7 @@ class Allotment:
         self.underway.release(query.seed)  # whoever decides it again decides the same
         rows = np.flatnonzero(((candidates.sources & FROM_POOL) != 0) & (notes["pool"] == RUNNING))
         if met := b"".join([standing.pooled for standing in viewer.hot.slates]):  # given on pages that he may not have seen yet
-            rows = rows[~np.isin(candidates.hashes[rows].astype(np.uint32), np.frombuffer(met, "<u4"))]
+            rows = rows[~member(candidates.hashes[rows] & LOWER, np.sort(np.frombuffer(met, "<u4").astype(np.uint64)))]
         if not rows.size:
             return []
         hashes, running = candidates.hashes[rows], taken(notes, rows)
@@ -136,4 +132,6 @@ class Allotment:
 
     def hold(self, seed: int, candidates: Candidates, notes: npt.NDArray[np.void], placed: Sequence[Placed], now: float) -> None:
         """A page was decided: whatever on it runs in a tier is under way, in whichever place it stands. `now`: the wall's clock, s."""
-        self.underway.hold(seed, [(int(candidates.hashes[p.row]), p.slot == POOL) for p in placed if notes["pool"][p.row] == RUNNING], now)
+        rows = [p.row for p in placed]
+        told = zip(placed, candidates.hashes[rows].tolist(), (notes["pool"][rows] == RUNNING).tolist(), strict=True)
+        self.underway.hold(seed, [(h, p.slot == POOL) for p, h, running in told if running], now)
