@@ -40,13 +40,14 @@ streams and buffers under the store's client (`store/link.py`), numpy's wrappers
 kernels ([0015](../docs/decisions/0015-kernels.md)): mixing, the order of hashes, scores and candidates, the pools' draw, sums over neighbours, neighbour heads from their bytes, the merging of lists, tags,
 the user's side of the features; garbage is looked for at 2,000 objects instead of 20,000 (0.25 ms at a time, 2.5 before);
 slates that leave together (`api.slates_wait_ms`: the producer took 0.25 ms a feed, 0.14 with groups of three), and all that
-FastAPI and Starlette do between the edge and a feed's route. Each of these was measured in turns with the code before; what is decided
+FastAPI and Starlette do between the edge and a feed's route; what pool notes want note by note (35 of 190 µs); an object for each of 550 keys and records (`Store.table`: a read of them
+took 197 µs of CPU, 158 without). Each of these was measured in turns with the code before; what is decided
 and logged stayed the same (2,260 pages of all surfaces and their slates).
 
 Where CPU goes over HTTP, by samples before the last of these: 3.6 of 4.5 ms inside the route, 0.2 where the store's answers arrive, 0.7 uvicorn, Starlette, producer and loop. In process the pools'
 draw takes 0.22 ms, classifiers 0.13, the ranker 0.12. The shares are flat.
 
-Tried and dropped: reading the records of candidates as one table, without an object for each value (482 → 435 µs of CPU a read of 550; within the noise of a whole feed). Ranking 200 candidates
+Tried and dropped: ranking 200 candidates
 instead of 500 while the process is short of time: 3.24 and 3.34 ms of CPU a feed instead of 3.42 and 3.76 at 300 a second, in turns; p99 18 and 26 ms instead of 29 and 30, on a noisier
 machine than the table's. Most of a feed does not depend on how many candidates there are.
 Looked at and left: caching records by their bytes: looking 500 of them up takes longer than decoding them.""",

@@ -41,7 +41,7 @@ from serving.stages import Ask, Candidates, EarlyFilter, Filter, Hashes, Page, P
 from serving.text import facts_from, text_from
 from serving.viewer import NO_TASTE, PARTS, viewer_from
 from store.base import Store, StoreError
-from store.layout import HEAD, NOTE, aligned, heads_from, notes_from, taken
+from store.layout import HEAD, NOTE, heads_from, records, taken
 
 log = structlog.get_logger("serving.feed")
 
@@ -137,12 +137,13 @@ class Feed:
             candidates = candidates.take(best_of(candidates.rank, self.rules.candidates))
 
         count, recent = candidates.hashes.size, recent_hashes(viewer)
-        records = await store.read(keys.note("note", np.concatenate([candidates.hashes, recent]))) if count else []
-        notes, rows = notes_from(records[:count])
+        names = keys.records(np.concatenate([candidates.hashes, recent])) if count else ()
+        read = records(await store.table(names, NOTE.itemsize) if count else b"")
+        notes = read[:count]
         if count and recent.size:
-            viewer = structs.replace(viewer, recent=aligned(records[count:]))
-        if rows.size != candidates.hashes.size:
-            candidates = candidates.take(rows)
+            viewer = structs.replace(viewer, recent=read[count:])
+        if not (there := notes["version"] != 0).all():
+            candidates, notes = candidates.take(there), taken(notes, there)
         for judge in pipeline.filters:
             keep = judge.keeps(query, viewer, candidates, notes)
             if not keep.all():

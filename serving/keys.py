@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from config.keys import hash64
+from store.base import Names, each
 from store.manifest import Manifest
 
 
@@ -47,6 +48,10 @@ class Keys:
         """One kind of value of many notes."""
         return self._notes[kind](digests)
 
+    def records(self, digests: npt.ArrayLike) -> Names:
+        """The records of many notes, for `Store.table`."""
+        return self._notes["note"].names(digests)
+
     def neighbours(self, digests: npt.ArrayLike) -> list[bytes]:
         """The heads of the neighbours of notes."""
         return self._neighbours(digests)
@@ -69,6 +74,10 @@ class OfNotes:
             self.rows = np.frombuffer(b"".join(prefixes), f"V{length}")
 
     def __call__(self, digests: npt.ArrayLike) -> list[bytes]:
+        return list(each(self.names(digests)))
+
+    def names(self, digests: npt.ArrayLike) -> Names:
+        """As an array when all are of one length."""
         hashes = np.asarray(digests, np.uint64)
         digits = hexlify(hashes.astype(">u8").tobytes())
         owners = hashes % np.uint64(len(self.prefixes))
@@ -78,5 +87,4 @@ class OfNotes:
             ]
         keys = np.empty(hashes.size, self.row)
         keys["prefix"], keys["digits"] = self.rows[owners], np.frombuffer(digits, "V16")
-        made: list[bytes] = keys.view(self.text).tolist()
-        return made
+        return keys.view(self.text)

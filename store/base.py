@@ -5,13 +5,20 @@ Stages write only through `commit`, one atomic step on the keys of one slot. Eve
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from config.keys import Slot
 
 Range = tuple[bytes, int, int]
 """(key, first byte, last byte inclusive), both from 0: the two implementations need not agree on negative ones"""
+
+
+Names = Sequence[bytes] | npt.NDArray[np.bytes_]
+"""Keys; as an array when all are of one length"""
 
 
 class StoreError(Exception):
@@ -27,6 +34,9 @@ class Store(Protocol):
 
         Keys of any slots; on a cluster one command per node, all at once.
         """
+
+    async def table(self, keys: Names, size: int) -> bytes:
+        """Values of `keys` one behind the other, each of `size` bytes: zeros for one that is absent, or of another size; one round trip."""
 
     async def commit(
         self,
@@ -59,6 +69,17 @@ class Store(Protocol):
         """Raises `StoreError` when the store does not answer."""
 
     async def close(self) -> None: ...
+
+
+def each(keys: Names) -> Sequence[bytes]:
+    """Keys one by one."""
+    return keys.tolist() if isinstance(keys, np.ndarray) else keys
+
+
+def laid(values: Iterable[bytes | None], size: int) -> bytes:
+    """What `Store.table` gives, from values as `Store.read` gives them."""
+    none = bytes(size)
+    return b"".join([value if value is not None and len(value) == size else none for value in values])
 
 
 def checked_growth(expected: bytes | None, checkpoint: bytes) -> None:

@@ -75,17 +75,20 @@ def notes_from(values: Sequence[bytes | None]) -> tuple[npt.NDArray[np.void], np
     return np.frombuffer(b"".join([values[i] or b"" for i in kept]), NOTE), np.array(kept, np.intp)
 
 
+def records(table: bytes) -> npt.NDArray[np.void]:
+    """Of a table of records (`Store.table`) a record for each value: zeros where there is none, or none of this version."""
+    notes = np.frombuffer(table, NOTE)
+    if (whole := notes["version"] == NOTE_VERSION).all():
+        return notes
+    notes = notes.copy()
+    notes[~whole] = np.zeros(1, NOTE)
+    return notes
+
+
 def taken(notes: npt.NDArray[np.void], rows: npt.NDArray[Any] | Sequence[int]) -> npt.NDArray[np.void]:
     """Some of the records, by index or mask, whole: `notes[rows]` copies field by field, five times slower."""
     whole = notes.view(np.uint8).reshape(notes.size, notes.dtype.itemsize)[rows]
     return whole.reshape(-1).view(notes.dtype)
-
-
-def aligned(values: Sequence[bytes | None]) -> npt.NDArray[np.void]:
-    """A record for every value, zeros where there is none, or none of this version."""
-    size = NOTE.itemsize
-    whole = [v if v is not None and len(v) == size and v[0] == NOTE_VERSION else bytes(size) for v in values]
-    return np.frombuffer(b"".join(whole), NOTE)
 
 
 def head_from(value: bytes | None) -> npt.NDArray[np.void]:

@@ -7,7 +7,7 @@ from bisect import bisect_right, insort
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from config.keys import Slot
-from store.base import Range, checked_growth
+from store.base import Names, Range, checked_growth, each, laid
 
 BUCKET_BITS = 16
 """Timers are kept sorted within buckets of 65.5 s, so that one more costs little however many there are."""
@@ -78,6 +78,9 @@ class MemoryStore:
         if ranges:
             values += [get(key, b"")[first : last + 1] or None for key, first, last in ranges]
         return values
+
+    async def table(self, keys: Names, size: int) -> bytes:
+        return laid(await self.read(each(keys)), size)
 
     async def commit(
         self,

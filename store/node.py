@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from config.settings import Redis, SettingsError
 from store.base import StoreError
-from store.link import Link
+from store.link import Link, Table
 
 CONNECTIONS = 64
 """Of one process to one server at most; the next caller waits for one."""
@@ -43,8 +43,8 @@ class Node:
         self._permits = asyncio.Semaphore(CONNECTIONS)
         self.address = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
-    async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """Sends all in one write and reads all answers; an error answer of a command stands in its place.
+    async def run(self, commands: Sequence[Command], table: Table | None = None) -> list[Any]:
+        """Sends all in one write and reads all answers; an error answer of a command stands in its place. `table`: as `Link.ask` has it.
 
         Raises `StoreError` when an answer is missing: what was sent may have been executed.
         """
@@ -59,7 +59,7 @@ class Node:
                     async with asyncio.timeout(seconds) as limit:
                         link = await self._connected()
                     seconds = max(0.0, (limit.when() or 0.0) - asyncio.get_running_loop().time())
-                answers = await link.ask(payload, len(commands), seconds)
+                answers = await link.ask(payload, len(commands), seconds, table)
             except TimeoutError:
                 raise StoreError(f"{self.address}: no answer within {self._timeout_s:g} s") from None
             except (RedisError, OSError) as error:

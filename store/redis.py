@@ -16,9 +16,9 @@ from redis.exceptions import MovedError, NoScriptError, RedisError
 
 from config.keys import Slot
 from config.settings import Redis
-from store.base import Range, StoreError, checked_growth
+from store.base import Names, Range, StoreError, checked_growth, each, laid
 from store.cluster import Topology
-from store.link import mget
+from store.link import PING, Table, mget
 from store.node import Command, Node, nodes_from
 
 
@@ -116,6 +116,13 @@ class RedisStore:
             return await self._scatter(self._cluster, keys, ranges)
         except MovedError as error:
             raise StoreError(f"a slot moved twice: {error}") from None
+
+    async def table(self, keys: Names, size: int) -> bytes:
+        if self._cluster is not None or not len(keys):
+            return laid(await self.read(each(keys)), size)
+        self.round_trips += 1
+        answer, _ = await run(self._node, [mget(keys), PING], Table(len(keys), size))
+        return answer if isinstance(answer, bytes) else laid(answer, size)
 
     async def _scatter(self, cluster: Topology, keys: Sequence[bytes], ranges: Sequence[Range]) -> list[bytes | None]:
         """One pipelined write to each server: an MGET a slot, then its ranges."""
@@ -274,9 +281,9 @@ def maybe(value: bytes | None) -> bytes:
     return b"" if value is None else b"=" + value
 
 
-async def run(node: Node, commands: Sequence[Command]) -> list[Any]:
-    """The answers; an error answer is raised: MOVED and NOSCRIPT as they are, anything else as `StoreError`."""
-    answers = await node.run(commands)
+async def run(node: Node, commands: Sequence[Command], table: Table | None = None) -> list[Any]:
+    """The answers, as `Node.run` gives them; an error answer is raised: MOVED and NOSCRIPT as they are, anything else as `StoreError`."""
+    answers = await node.run(commands, table)
     for error in answers:
         if isinstance(error, RedisError):
             if isinstance(error, MovedError | NoScriptError):

@@ -6,6 +6,7 @@ import asyncio
 import random
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from config.keys import Slot
@@ -25,6 +26,22 @@ def test_what_is_committed_is_read_back_byte_for_byte(store: Store, run: Run) ->
     values = {SLOT.key("user", "a"): bytes(range(256)), SLOT.key("user", "b"): b"", SLOT.key("user", "ü \n"): b"\r\n$-1\r\n"}
     assert run(store.commit(SLOT, None, b"1", values))
     assert run(store.read([*values, SLOT.key("user", "z"), SLOT.checkpoint])) == [*values.values(), None, b"1"]
+
+
+def test_a_table_has_a_row_for_every_key_and_zeros_where_no_value_of_that_size_is(store: Store, run: Run) -> None:
+    """Whether keys come as a list or as an array, and whatever the values look like."""
+    keys = [SLOT.key("user", b"%04d" % n) for n in range(300)]
+    values = {key: (b"$5\r\n1", b"+PONG", b"*1\r\n$", b"\0\0\r\n\0", b"-ERR ")[n % 5] for n, key in enumerate(keys)}
+    assert run(store.commit(SLOT, None, b"1", values))
+    assert run(store.table(keys, 5)) == run(store.table(np.array(keys), 5)) == b"".join(values.values())
+    assert run(store.table([], 5)) == b""
+    for place, key in ((0, keys[0]), (299, keys[299]), (150, keys[150])):
+        for other in (b"+PONG\r\n", b"", None):
+            checkpoint = run(store.read([SLOT.checkpoint]))[0]
+            assert run(store.commit(SLOT, checkpoint, checkpoint + b"1", {key: other}))
+            values[key] = b"\0" * 5
+            assert run(store.table(np.array(keys), 5)) == b"".join(values.values()), place
+    assert run(store.read(keys[1:3])) == [values[keys[1]], values[keys[2]]]
 
 
 def test_a_commit_happens_only_at_the_expected_checkpoint(store: Store, run: Run) -> None:
