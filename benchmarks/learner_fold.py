@@ -63,7 +63,7 @@ def run(count: int) -> None:
     print(f"| **examples/s per core** | **{examples / total:,.0f}** | exposures, {ENGAGED:.0%} of them engaged with |")
     rows, size = len(part.shared.model.ranker.items), sum(len(value or b"") for value in written.values())  # type: ignore[attr-defined]
     print(f"| a commit of a model of {rows:,} notes, all of it changed | {commit * 1e3:.0f} ms | {size / 1e6:.1f} MB |")
-    print("\nAbove that rate, `[learner] negatives` learns from a share of the exposures, each with its weight.")
+    print("\nAbove `learner.capacity` exposures a second it learns from a share of them that is drawn by a hash, each with its weight.")
 
 
 if __name__ == "__main__":

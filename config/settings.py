@@ -353,6 +353,7 @@ class Learner(Section, frozen=True):
     like_shrink: float
     trusted: int
     negatives: float
+    capacity: float
     action_rate: float
     patience: float
     classifier: str

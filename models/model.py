@@ -28,6 +28,7 @@ from models.context import Context
 from models.features import FEATURE_SET, LIKED, NAMES, RANKED, weights_of
 from models.labels import EDGE, Actions, Classifier, logistic, named, weight
 from models.liking import Liking
+from models.pace import Pace
 from models.ranker import Halves, Ranker
 from models.rows import BLOCK, NOBODY, Floats, Hashes, Rows
 
@@ -102,6 +103,8 @@ class Head(msgspec.Struct, array_like=True):
     dense: int
     tables: list[Table]
     """by `TABLES`"""
+    pace: tuple[float, int] = (0.0, 0)
+    """`models.pace.Pace` of the exposures"""
 
     @property
     def version(self) -> str:
@@ -127,8 +130,10 @@ class Model:
         if unknown := sorted(set(rules.anchor) - set(NAMES)):
             raise SettingsError(f"setting learner.anchor.{unknown[0]}: no feature; there are {', '.join(NAMES)}")
         self.shape = shape_of(settings)
-        self.share = rules.negatives
+        self.negatives, self.capacity, self.pace = rules.negatives, rules.capacity, Pace()
         try:
+            if not rules.capacity > 0.0:
+                raise ValueError(f"capacity = {rules.capacity}: wanted more than 0")
             self.ranker = Ranker(
                 weights_of(RANKED),
                 rules.factors,
@@ -157,11 +162,18 @@ class Model:
 
     def shown(self, u: int, h: int, x: Floats, t: int) -> None:
         """An exposure."""
-        if not self.settled and (self.share >= 1.0 or drawn(u, h) < self.share):
+        self.pace.saw(t)
+        share = self.actions.share["click"] = self.actions.share["hide"] = self.share
+        if not self.settled and (share >= 1.0 or drawn(u, h) < share):
             row = self.actions.row(x)
-            self.negative("click", u, h, row, 1.0 / self.share)
-            self.negative("hide", u, h, row, 1.0 / self.share)
+            self.negative("click", u, h, row, 1.0 / share)
+            self.negative("hide", u, h, row, 1.0 / share)
         self.passed(t)
+
+    @property
+    def share(self) -> float:
+        """Of the exposures, that is learned from: those that come faster than there is capacity for stand for each other."""
+        return self.negatives * min(1.0, self.capacity / max(self.pace.per_second, self.capacity))
 
     def engaged(self, action: str, u: int, h: int, x: Floats, t: int, first: bool) -> None:
         """An action after an exposure; `first`: the user's first engagement with the note."""
@@ -249,7 +261,8 @@ class Model:
         tables = [stored(rows, names, then, parts) for rows, names, then in zip(self.tables, TABLES, before, strict=True)]
         tallies = [Tally(*msgspec.structs.astuple(tally)) for tally in self.tallies]
         hashes = hash64(parts["actions"]), hash64(parts["dense"])
-        return Head(VERSION, FEATURE_SET, self.shape, self.at, self.examples, tallies, *hashes, tables), parts
+        pace = self.pace.per_second, self.pace.at
+        return Head(VERSION, FEATURE_SET, self.shape, self.at, self.examples, tallies, *hashes, tables, pace), parts
 
     def take(self, head: Head, values: Mapping[str, bytes | None], learning: bool) -> Self:
         """From the parts that `names_of` tells; raises `Refused` when they are not those the head names."""
@@ -274,7 +287,8 @@ class Model:
             self.actions.decode(parts["actions"])
         except ValueError as error:
             raise Refused(f"the model cannot be read: {error}") from None
-        self.at, self.examples = head.at, head.examples
+        self.at, self.examples, self.pace = head.at, head.examples, Pace(*head.pace)
+        self.actions.share["click"] = self.actions.share["hide"] = self.share
         self.tallies = [Tally(*msgspec.structs.astuple(tally)) for tally in head.tallies]
         return self
 

@@ -36,8 +36,8 @@ def with_learner(**values: Any) -> Settings:
     return msgspec.structs.replace(DEFAULTS, learner=msgspec.structs.replace(DEFAULTS.learner, **values))
 
 
-SMALL = with_learner(items=600, users=520, factors=4, likes=530, like_factors=4)
-"""More than one block of rows, with little room."""
+SMALL = with_learner(items=600, users=520, factors=4, likes=530, like_factors=4, capacity=0.1)
+"""More than one block of rows, with little room, and more exposures than there is capacity for."""
 
 
 def features(rng: np.random.Generator, rows: int) -> bytes:
@@ -276,6 +276,26 @@ def test_an_anchor_on_what_is_no_feature_stops_the_start() -> None:
     """One line names the setting, and the features there are."""
     with pytest.raises(SettingsError, match=r"learner\.anchor\.nothing: no feature; there are together,"):
         Learner(with_learner(anchor={"together": 0.5, "nothing": 1.0}))
+
+
+def test_above_its_capacity_exposures_stand_for_each_other() -> None:
+    """As many are learned from as there is capacity for, by the log's own time, and what is expected stays right; below it all are."""
+    told: dict[float, tuple[float, float, float]] = {}
+    for capacity in (1e9, 25.0):
+        rng = np.random.default_rng(6)
+        side = Side(Learner(with_learner(items=600, factors=4, capacity=capacity)), check=False)
+        for i in range(6_000):  # a hundred a second
+            x = features(rng, 1)
+            side.fold(shown(x, i, i, START + 10 * i))
+            if i % 5 == 0:
+                side.fold(engaged(x + features(rng, 1), (i, i + 10**6), 0, START + 10 * i, VIEW))
+        model = side.shared.model
+        click = float(model.predict(np.zeros((1, WIDTH), np.float32))[0][0, PREDICTED.index("click")])
+        told[capacity] = click, model.share, model.actions.models["hide"].optimizer.n_iterations
+    assert told[1e9][1:] == (1.0, 6_000)
+    assert 0.3 < told[25.0][1] < 0.5
+    assert 3_000 < told[25.0][2] < 4_800
+    assert told[25.0][0] == pytest.approx(told[1e9][0], abs=0.05)
 
 
 def test_a_share_of_the_negatives_stands_for_all() -> None:
