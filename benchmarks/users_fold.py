@@ -133,7 +133,7 @@ def run(count: int, profile: bool) -> None:
     values = [state.values() for state in states.values()]
     t = clock()
     for value in values:
-        User.load(value)
+        User(value)
     print(f"load: {(clock() - t) / len(values) * 1e6:.1f} µs a user")
 
 

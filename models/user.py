@@ -11,7 +11,7 @@
 | `seen0…3` | ring of 2,000 note hashes: exposures, and notes engaged with unseen | exposures |
 | `ledger0…3` | ring of 5,000 `LEDGER` rows: what was done to a note, one bit an action | engagements |
 
-The object in memory holds what the store holds: ``User.load(parts of dump) == user`` after every signal.
+The object in memory holds what the store holds: ``User(parts of dump) == user`` after every signal.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SEEN, LEDGERS = 4, 4
 SEEN_PARTS = tuple(f"seen{i}" for i in range(SEEN))
 LEDGER_PARTS = tuple(f"ledger{i}" for i in range(LEDGERS))
 PARTS = ("hot", "events", "public", "comments", "follows", "slates", *SEEN_PARTS, *LEDGER_PARTS)
-"""Store keys of a user, in the order of `User.load`."""
+"""Store keys of a user, in the order of `User`."""
 
 AT_SEEN = PARTS.index("seen0")
 AT_LEDGER = PARTS.index("ledger0")
@@ -79,13 +79,14 @@ class Hot(msgspec.Struct, array_like=True, gc=False):
     """`n` at sign-up"""
     recent: bytes = b""
     """RECENT rows of distinct notes, newest last"""
-    follows: list[str] = []
-    """the newest authors followed; those before them in part `follows`. This and the next four: oldest first, all distinct"""
-    blocks: list[str] = []
+    follows: tuple[str, ...] = ()
+    """the newest authors followed; those before them in part `follows`. This and the next four: oldest first, all distinct. Most are empty: tuples,
+    since an empty list takes 80 bytes and an empty tuple none"""
+    blocks: tuple[str, ...] = ()
     """author ids"""
-    hidden_authors: list[str] = []
-    hidden_tags: list[str] = []
-    hidden_notes: list[int] = []
+    hidden_authors: tuple[str, ...] = ()
+    hidden_tags: tuple[str, ...] = ()
+    hidden_notes: tuple[int, ...] = ()
     """note hashes"""
     place: Place | None = None
     personalized: bool = True
@@ -144,6 +145,9 @@ BIT = {action: 1 << i for i, action in enumerate(ACTIONS)}
 """Action -> its bit in the ledger."""
 
 
+NO_FOLLOWS = Follows()
+"""Of the many who follow nobody; never changed."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _hot = msgspec.msgpack.Decoder(Hot).decode
 _slates = msgspec.msgpack.Decoder(list[Open]).decode
@@ -155,32 +159,18 @@ class User:
 
     __slots__ = ("comments", "dirty", "events", "follows", "hot", "ledger", "public", "seen", "slates")
 
-    def __init__(self) -> None:
-        self.hot = Hot()
-        self.dirty = 0
-        self.events: list[bytes] = [b""]
-        self.public = b""
-        self.comments = b""
-        self.seen: list[bytes] = [b""] * SEEN
-        self.ledger: list[bytes] = [b""] * LEDGERS
-        self.follows = Follows()
-        self.slates: list[Open] = []
-
-    @classmethod
-    def load(cls, values: Sequence[bytes | None]) -> User:
+    def __init__(self, values: Sequence[bytes | None] = (None,) * len(PARTS)) -> None:
         """From the values of `PARTS`; all None: a user never heard of."""
-        user = cls()
-        if values[0] is not None:
-            user.hot = _hot(values[0])
-        user.events = [values[1] or b""]
-        user.public = values[2] or b""
-        user.comments = values[3] or b""
-        if values[4]:
-            user.follows = _follows(values[4])
-        user.slates = _slates(values[5]) if values[5] else []
-        user.seen = [value or b"" for value in values[AT_SEEN:AT_LEDGER]]
-        user.ledger = [value or b"" for value in values[AT_LEDGER:]]
-        return user
+        hot, events, public, comments, follows, slates = values[:AT_SEEN]
+        self.dirty = 0
+        self.hot = _hot(hot) if hot is not None else Hot()
+        self.events: list[bytes] = [events or b""]
+        self.public = public or b""
+        self.comments = comments or b""
+        self.follows: Follows = _follows(follows) if follows else NO_FOLLOWS
+        self.slates: list[Open] = _slates(slates) if slates else []
+        self.seen: list[bytes] = [value or b"" for value in values[AT_SEEN:AT_LEDGER]]
+        self.ledger: list[bytes] = [value or b"" for value in values[AT_LEDGER:]]
 
     def part(self, i: int) -> bytes | None:
         """The store's value of PARTS[i]; None for one that is empty."""

@@ -33,6 +33,8 @@ TIMER_HEAD = 4_096
 NEVER = 2**63
 """Later than any deadline, epoch ms."""
 
+ENTRY = 300
+"""Bytes that an object's places in the tables of a partition take, its key included."""
 WRITTEN_PARTS = 4
 """Parts of an object that a piece is taken to write, until the last one shows."""
 
@@ -59,7 +61,8 @@ class Limits(NamedTuple):
     keys: int = 2_000
     bytes: int = 2_000_000
     steps: int = 20_000
-    cache_bytes: int = 12_000_000
+    cache_bytes: int = 40_000_000
+    """of objects in memory, as their families say"""
 
 
 DEFAULT_LIMITS = Limits()
@@ -116,6 +119,7 @@ class Partition:
         """objects of one piece: of their parts few change, and what is written, not what is read, must be small"""
         self.quiet_until = NEVER
         self.prefixes = {name: tuple(slot.key(part) for part in family.parts) for name, family in stage.families.items()}
+        self.held = {name: family.held for name, family in stage.families.items()}
         self.family_parts = {name: dict(zip(family.parts, self.prefixes[name], strict=True)) for name, family in stage.families.items()}
 
     # ------------------------------------------------------------------------------------------------------- beginning
@@ -135,7 +139,9 @@ class Partition:
         self.skips = {Position(*p) for p in self.state.skips}
         self.objects: OrderedDict[StateKey, Any] = OrderedDict()
         self.weights: dict[StateKey, int] = {}
+        """bytes of an object's parts and its entry"""
         self.weight = 0
+        """bytes of all objects in memory"""
         self.touched: dict[StateKey, Any] = {}
         self.pending: deque[Record] = deque()
         self.current: tuple[Record, Batch, int] | None = None
@@ -369,9 +375,9 @@ class Partition:
             part = values[i : i + n]
             i += n
             self.objects[family, key] = families[family].load(key, part)
-            weight = 300 + sum(len(v) for v in part if v is not None)
-            self.weights[family, key] = weight
-            self.weight += weight
+            self.weights[family, key] = weight = ENTRY + sum(len(v) for v in part if v is not None)
+            alone, times = self.held[family]
+            self.weight += alone + times * weight
 
     # --------------------------------------------------------------------------------------------------------- folding
 
@@ -546,10 +552,10 @@ class Partition:
                 for part, value in families[name].dump(key, loaded).items():
                     values[parts[part] + key] = value
                     total += len(value) if value is not None else 0
-                before = weights.get((name, key), 300)
-                if total + 300 > before:
-                    weights[name, key] = total + 300
-                    self.weight += total + 300 - before
+                before = weights[name, key]
+                if total + ENTRY > before:
+                    weights[name, key] = total + ENTRY
+                    self.weight += self.held[name].times * (total + ENTRY - before)
             if len(values) > len(self.touched):
                 self.most = max(1, self.limits.keys * len(self.touched) // len(values))
             if self.stage.shared:
@@ -584,7 +590,8 @@ class Partition:
         objects, weights = self.objects, self.weights
         while self.weight > self.limits.cache_bytes and objects:
             key, _ = objects.popitem(last=False)
-            self.weight -= weights.pop(key, 0)
+            alone, times = self.held[key[0]]
+            self.weight -= alone + times * weights.pop(key)
 
 
 def version_of(value: bytes | None) -> Any:

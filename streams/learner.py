@@ -25,7 +25,7 @@ from config.settings import Settings, digest
 from models.context import Context
 from models.features import FEATURE_SET
 from models.model import TABLES, Head, Model, Refused, encode_head, finite, head_from, part_names
-from streams.stage import Batch, Family, Out, Part, Record, StateKey, Unusable, packed_batch
+from streams.stage import Batch, Family, Held, Out, Part, Record, StateKey, Unusable, packed_batch
 
 FAMILY = "model"
 HEAD = "head"
@@ -45,6 +45,7 @@ class ModelFamily:
     """The model, one object a partition, in as many parts as the settings' items can fill."""
 
     name = FAMILY
+    held = Held()
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -18,7 +18,7 @@ from config.records import Bars, Evidence, Score, decode_list
 from config.settings import Settings, SettingsError
 from models import pool, quality
 from models.lists import OnePerAuthor, Ranked
-from streams.stage import Batch, Family, Out, Part, Record, StateKey, packed_batch
+from streams.stage import Batch, Family, Held, Out, Part, Record, StateKey, packed_batch
 
 encode = msgspec.msgpack.Encoder().encode
 to_json = msgspec.json.Encoder().encode
@@ -31,6 +31,7 @@ class ListFamily:
 
     name = "list"
     parts: tuple[str, ...] = ("head",)
+    held = Held(100)
 
     def __init__(self, bound: int, pool_bound: int) -> None:
         self.bound, self.pool_bound = bound, pool_bound
@@ -50,6 +51,7 @@ class HotFamily:
 
     name = "hot"
     parts: tuple[str, ...] = ("head", "rest")
+    held = Held(300)
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
@@ -92,6 +94,7 @@ class ChannelFamily:
 
     name = "channel"
     parts: tuple[str, ...] = ("window",)
+    held = Held(0, 4)
 
     def load(self, key: bytes, values: Sequence[bytes | None]) -> Window:
         if values[0] is not None:

@@ -21,7 +21,7 @@ from config.settings import Settings, SettingsError
 from models import neighbours
 from models.neighbours import Around
 from models.user import RECENT_ROW
-from streams.stage import Batch, Family, Out, Part, Record, StateKey, packed_batch
+from streams.stage import Batch, Family, Held, Out, Part, Record, StateKey, packed_batch
 
 FAMILY = "around"
 WIDTH = RECENT_ROW.size
@@ -32,6 +32,7 @@ class AroundFamily:
 
     name = FAMILY
     parts: tuple[str, ...] = ("slots", "head")
+    held = Held(600, 2)
 
     def __init__(self, model: neighbours.Neighbours) -> None:
         self.model = model

@@ -14,6 +14,7 @@ from models import note as notes
 from models.note import UNKNOWN, Note, Tally, Text, Transition, decode_tallies
 from models.scores import placement_of
 from store.layout import NOTE, NOTE_VERSION, POOL_STATES
+from streams.stage import Held
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -125,6 +126,7 @@ class NoteFamily:
 
     name = "note"
     parts: tuple[str, ...] = ("state", "moves", "note", "facts")
+    held = Held(3_600)
 
     def __init__(self, rules: notes.Rules) -> None:
         self.rules = rules
@@ -171,6 +173,7 @@ class TextFamily:
 
     name = "text"
     parts: tuple[str, ...] = ("text",)
+    held = Held(300)
 
     def load(self, key: bytes, values: Sequence[bytes | None]) -> Page:
         return Page(notes.decode_text(values[0]) if values[0] is not None else Text())
@@ -241,6 +244,7 @@ class KnownFamily:
 
     name = "bars"
     parts: tuple[str, ...] = ("bars", "pools")
+    held = Held()
 
     def __init__(self, rules: notes.Rules) -> None:
         self.rules = rules

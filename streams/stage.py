@@ -51,12 +51,23 @@ class Batch(NamedTuple):
     """the record's table of notes, handed to `reads` and `fold`"""
 
 
+class Held(NamedTuple):
+    """Bytes of an object in memory, as far as the size of its parts tells."""
+
+    alone: int = 0
+    """beside its parts"""
+    times: int = 1
+    """for each byte of them"""
+
+
 class Family(Protocol):
     """One kind of state object of a stage."""
 
     name: str
     parts: tuple[str, ...]
     """kinds of store keys: the object lives in ``{slot}:<part>:<key>`` for each"""
+    held: Held
+    """what an object takes in memory"""
 
     def load(self, key: bytes, values: Sequence[bytes | None]) -> Any:
         """The object from its parts' bytes, in the order of `parts`; all None: a new one."""
@@ -162,4 +173,4 @@ def packed_batch(packed: Packed, notes: Any, signals: Sequence[Signal]) -> Batch
     return Batch(signals, packed.source, Position(*packed.first), Position(*packed.end), packed.base, appended, notes)
 
 
-__all__ = ["Batch", "Family", "Out", "Part", "Record", "Reject", "Stage", "StateKey", "msgspec", "packed_batch"]
+__all__ = ["Batch", "Family", "Held", "Out", "Part", "Record", "Reject", "Stage", "StateKey", "msgspec", "packed_batch"]

@@ -7,7 +7,7 @@ from typing import Any
 from config.events import ACTIONS
 from config.keys import hash64
 from config.records import Act, Facts
-from models.user import FOLLOWS, User
+from models.user import FOLLOWS, NO_FOLLOWS, Follows, Hot, User
 from streams.stage import Out
 from streams.user_doing import Doing
 from streams.user_seeing import APPLIED, IGNORED, REPEATED
@@ -20,6 +20,8 @@ class Relating(Doing):
 
     def follow(self, out: Out, user: User, signal: Act, facts: Facts | None) -> str:
         """The author is followed; on a note it is also an action on that note."""
+        if user.follows is NO_FOLLOWS:
+            user.follows = Follows()
         author, hot, follows, bounds = self.author_of(signal, facts), user.hot, user.follows, self.bounds
         note = facts.id if facts is not None else ""
         if note and author and follows.where.get(author, note) != note and sum(map(len, follows.also.values())) >= bounds.follows:
@@ -35,11 +37,11 @@ class Relating(Doing):
             user.dirty |= FOLLOWS
         if author in hot.follows or author in follows.older:
             return outcome if note else REPEATED
-        hot.follows.append(author)
+        hot.follows = (*hot.follows, author)
         if len(hot.follows) > bounds.follows_hot:
             older = max(1, bounds.follows_hot // 4)
             follows.older += hot.follows[:older]
-            del hot.follows[:older]
+            hot.follows = hot.follows[older:]
             for name in follows.older[: -(bounds.follows - bounds.follows_hot)]:
                 follows.where.pop(name, None)
                 follows.also.pop(name, None)
@@ -52,10 +54,8 @@ class Relating(Doing):
     def unfollow(self, out: Out, user: User, signal: Act, facts: Facts | None) -> str:
         """The author is no longer followed; the follow is taken back on the note that is named, and wherever it happened."""
         author, hot, follows = self.author_of(signal, facts), user.hot, user.follows
-        followed = author in hot.follows
-        if followed:
-            hot.follows.remove(author)
-        elif author in follows.older:
+        followed = dropped(hot, "follows", author)
+        if not followed and author in follows.older:
             follows.older.remove(author)
             user.dirty |= FOLLOWS
             followed = True
@@ -77,22 +77,22 @@ class Relating(Doing):
 
     def block(self, out: Out, user: User, signal: Act, facts: Facts | None) -> str:
         author = self.author_of(signal, facts)
-        return self.banned(user, user.hot.blocks, self.bounds.blocks, author, signal, facts)
+        return self.banned(user, "blocks", self.bounds.blocks, author, signal, facts)
 
     def unblock(self, out: Out, user: User, signal: Act, facts: Facts | None) -> str:
-        return self.unbanned(user, user.hot.blocks, self.author_of(signal, facts), signal, facts)
+        return self.unbanned(user, "blocks", self.author_of(signal, facts), signal, facts)
 
-    def banned(self, user: User, table: list[str], bound: int, author: str, signal: Act, facts: Facts | None) -> str:
+    def banned(self, user: User, table: str, bound: int, author: str, signal: Act, facts: Facts | None) -> str:
         """An author is blocked or hidden: once, however often it is said."""
-        if not author or author in table:
+        if not author or author in getattr(user.hot, table):
             return REPEATED if author else IGNORED
-        put(table, author, bound)
+        put(user.hot, table, author, bound)
         if user.hot.personalized:
             self.interests.author(user.hot, author, signal.t, -self.strength["hide"], signal.k, hash64(facts.id) if facts else 0)
         return APPLIED
 
-    def unbanned(self, user: User, table: list[str], author: str, signal: Act, facts: Facts | None) -> str:
-        if not drop(table, author):
+    def unbanned(self, user: User, table: str, author: str, signal: Act, facts: Facts | None) -> str:
+        if not dropped(user.hot, table, author):
             return IGNORED
         if user.hot.personalized:
             self.interests.author(user.hot, author, signal.t, self.strength["hide"], signal.k, hash64(facts.id) if facts else 0)
@@ -107,15 +107,15 @@ class Relating(Doing):
         scope = (signal.x.scope if signal.x is not None else None) or "note"
         h, amount = hash64(facts.id), -self.strength["hide"]
         if scope == "author":
-            self.banned(user, hot.hidden_authors, bounds.hidden, self.author_of(signal, facts), signal, facts)
+            self.banned(user, "hidden_authors", bounds.hidden, self.author_of(signal, facts), signal, facts)
         elif scope == "tag":
             for tag in self.tags_of(signal, facts):
                 if tag not in hot.hidden_tags:
-                    put(hot.hidden_tags, tag, bounds.hidden_tags)
+                    put(hot, "hidden_tags", tag, bounds.hidden_tags)
                     if hot.personalized:
                         self.interests.tag(hot, tag, signal.t, amount, signal.k, h)
         elif h not in hot.hidden_notes:
-            put(hot.hidden_notes, h, bounds.hidden)
+            put(hot, "hidden_notes", h, bounds.hidden)
             if hot.personalized and facts.known and facts.author != signal.u:
                 self.interests.pushed(hot, facts, signal.t, amount, signal.k, h)
         return outcome
@@ -128,12 +128,12 @@ class Relating(Doing):
         scope = (signal.x.scope if signal.x is not None else None) or "note"
         h, amount = hash64(facts.id), self.strength["hide"]
         if scope == "author":
-            self.unbanned(user, hot.hidden_authors, self.author_of(signal, facts), signal, facts)
+            self.unbanned(user, "hidden_authors", self.author_of(signal, facts), signal, facts)
         elif scope == "tag":
             for tag in self.tags_of(signal, facts):
-                if drop(hot.hidden_tags, tag) and hot.personalized:
+                if dropped(hot, "hidden_tags", tag) and hot.personalized:
                     self.interests.tag(hot, tag, signal.t, amount, signal.k, h)
-        elif drop(hot.hidden_notes, h) and hot.personalized and facts.known and facts.author != signal.u:
+        elif dropped(hot, "hidden_notes", h) and hot.personalized and facts.known and facts.author != signal.u:
             self.interests.pushed(hot, facts, signal.t, amount, signal.k, h)
         return outcome
 
@@ -150,15 +150,15 @@ class Relating(Doing):
         return outcome
 
 
-def put(table: list[Any], name: Any, bound: int) -> None:
+def put(hot: Hot, table: str, name: Any, bound: int) -> None:
     """Into a bounded table; the oldest leave."""
-    table.append(name)
-    del table[:-bound]
+    setattr(hot, table, (*getattr(hot, table), name)[-bound:])
 
 
-def drop(table: list[Any], name: Any) -> bool:
+def dropped(hot: Hot, table: str, name: Any) -> bool:
     """Out of a table; whether it was there."""
-    if name not in table:
+    names = getattr(hot, table)
+    if name not in names:
         return False
-    table.remove(name)
+    setattr(hot, table, tuple(one for one in names if one != name))
     return True

@@ -28,7 +28,7 @@ from config.keys import hash64
 from config.records import BOT, TEST, Act, Erase, Extra, Facts, Forget, Left, NoteAct, Personalize, Probe, Served, decode_user
 from config.settings import Settings
 from models.user import ALL, PARTS, Hot, Place, User
-from streams.stage import Batch, Out, Part, Record, StateKey, packed_batch
+from streams.stage import Batch, Held, Out, Part, Record, StateKey, packed_batch
 from streams.user_relating import Relating
 from streams.user_seeing import APPLIED, ERASED, FAMILY, REPEATED, UNKNOWN
 
@@ -48,9 +48,10 @@ class UserFamily:
 
     name = FAMILY
     parts = PARTS
+    held = Held(1_800)
 
     def load(self, key: bytes, values: Sequence[bytes | None]) -> User:
-        return User.load(values)
+        return User(values)
 
     def dump(self, key: bytes, state: User) -> Mapping[str, bytes | None]:
         return state.dump()

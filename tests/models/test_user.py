@@ -53,8 +53,8 @@ HOT = st.builds(
     short_mark=st.integers(-(10**6), 10**6),
     signup=st.dictionaries(NAME, st.integers(0, 2**43), max_size=3),
     recent=st.binary(max_size=60),
-    follows=st.lists(NAME, unique=True, max_size=3),
-    hidden_notes=st.lists(U64, unique=True, max_size=3),
+    follows=st.lists(NAME, unique=True, max_size=3).map(tuple),
+    hidden_notes=st.lists(U64, unique=True, max_size=3).map(tuple),
     place=st.none() | st.builds(Place, st.none() | FLOAT, st.none() | FLOAT, NAME, st.integers(0, 2**43)),
     personalized=st.booleans(),
     slates=st.lists(st.builds(Standing, st.integers(0, 2**43), st.binary(max_size=20)), max_size=2),
@@ -71,7 +71,7 @@ def test_what_is_written_is_what_is_read(hot: Hot, follows: Follows, rows: list[
     user = User()
     user.hot, user.follows, user.events, user.seen, user.ledger = hot, follows, rows[:1], rows[:4], rows[-4:]
     user.public, user.comments = rows[1], rows[2]
-    again = User.load(user.values())
+    again = User(user.values())
     assert again == user
     assert again.values() == user.values()
     assert b"" not in user.values()
@@ -79,7 +79,7 @@ def test_what_is_written_is_what_is_read(hot: Hot, follows: Follows, rows: list[
 
 def test_a_user_never_heard_of_costs_one_small_key() -> None:
     """All parts absent is a new user; only `hot` of it would be written."""
-    user = User.load([None] * len(PARTS))
+    user = User([None] * len(PARTS))
     assert user == User()
     assert [part for part, value in zip(PARTS, user.values(), strict=True) if value is not None] == ["hot"]
     assert decode_hot(None) == Hot()
@@ -131,7 +131,7 @@ def test_a_table_keeps_names_and_rows_together(table: Table, name: str) -> None:
 
 def test_follows_come_oldest_first() -> None:
     """Those beyond `hot` are older than those in it."""
-    hot = Hot(follows=["c"])
+    hot = Hot(follows=("c",))
     assert all_follows(hot, msgspec.msgpack.encode(Follows(["a", "b"]))) == ["a", "b", "c"]
     assert all_follows(hot) == ["c"]
 

@@ -12,7 +12,7 @@ import orjson
 
 from config.keys import hash64
 from config.records import Act, Facts, NoteAct, decode_note, decode_user
-from streams.stage import Batch, Record, Reject, packed_batch
+from streams.stage import Batch, Held, Record, Reject, packed_batch
 
 QUIET_MS = 1_000
 
@@ -28,6 +28,7 @@ class CountFamily:
 
     name = "count"
     parts = ("n",)
+    held = Held()
 
     def load(self, key: bytes, values: Any) -> Count:
         return Count() if values[0] is None else msgspec.msgpack.decode(values[0], type=Count)

@@ -311,7 +311,7 @@ def test_unfollow_takes_the_follow_back_where_it_happened(desk: Desk) -> None:
     """A follow on a note counts there, and is taken back there even when the note is not named."""
     desk.say("follow", "n1", author_id="author-n1")
     assert desk.counts() == {("n1", "follow"): 1}
-    assert desk.users["u"].hot.follows == ["author-n1"]
+    assert desk.users["u"].hot.follows == ("author-n1",)
     desk.say("unfollow", None, author_id="author-n1")
     assert desk.counts() == {}
     assert not desk.users["u"].hot.follows
@@ -641,8 +641,8 @@ def test_a_log_without_any_positive_takes_the_hide_back(desk: Desk) -> None:
     desk.say("hide", scope="author")
     desk.say("hide", "n2", scope="tag", tags=("bread",))
     hot = desk.users["u"].hot
-    assert hot.hidden_authors == ["author-n1"]
-    assert hot.hidden_tags == ["bread"]
+    assert hot.hidden_authors == ("author-n1",)
+    assert hot.hidden_tags == ("bread",)
     assert desk.weights()["author", "author-n1"] < 0
     assert desk.counts() == {("n1", "hide"): 1, ("n2", "hide"): 1}
     desk.say("unhide", scope="author")
@@ -772,4 +772,4 @@ def test_a_user_at_all_bounds_stays_within_24_kilobytes_hot() -> None:
     assert sum(v for k, v in sizes.items() if k.startswith("seen")) == 8 * bounds.exposures
     assert len(ledger_rows(desk.users["u"].ledger)) == bounds.engaged
     assert sizes["slates"] < 20_000
-    assert desk.users["u"] == User.load(desk.users["u"].values())
+    assert desk.users["u"] == User(desk.users["u"].values())
