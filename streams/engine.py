@@ -112,9 +112,9 @@ async def found(store: Store, logs: LogsAside, prefix: str) -> Manifest:
 
 
 class Worker:
-    """Everything of one worker process."""
+    """Everything of one worker process. `datadir`: a folder that Faust wants; nothing in it counts."""
 
-    def __init__(self, settings: Settings, stages: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, stages: Sequence[str], datadir: str) -> None:
         self.settings, self.names = settings, stages
         self.store = open_store(settings)
         self.logs = LogsAside(settings.kafka)
@@ -124,7 +124,7 @@ class Worker:
         self.apps: list[StageApp] = []
         self.readers: dict[str, StageApp] = {}
         """by internal topic, where its reader works here and commits every frame"""
-        self.datadir = tempfile.mkdtemp(prefix="upwell-")
+        self.datadir = datadir
         self.manifest: Manifest
 
     def fatal(self, message: str) -> None:
@@ -341,7 +341,7 @@ class Worker:
         await self.store.close()
 
 
-async def serve(settings: Settings, stages: Sequence[str]) -> int:
+async def serve(settings: Settings, stages: Sequence[str], datadir: str) -> int:
     """Run until a signal or a fatal error; the exit code."""
     host = settings.engine.metrics_host
     try:
@@ -351,7 +351,7 @@ async def serve(settings: Settings, stages: Sequence[str]) -> int:
             f"metrics cannot be had on {host}:{settings.engine.metrics_port} ({error}): engine.metrics_port names another, 0 a free one"
         )
     loop = asyncio.get_running_loop()
-    worker = Worker(settings, stages)
+    worker = Worker(settings, stages, datadir)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.asked_to_stop)
     starting = asyncio.create_task(worker.start())
@@ -400,7 +400,8 @@ def run(settings: Settings, stages: Sequence[str] | None = None) -> None:
     configure(settings.log)
     # A waiting thread gets the interpreter after 1 ms instead of 5: the consumers' threads hold up no piece.
     sys.setswitchinterval(0.001)
-    code = uvloop.run(serve(settings, stages or available()))
+    with tempfile.TemporaryDirectory(prefix="upwell-", ignore_cleanup_errors=True) as datadir:
+        code = uvloop.run(serve(settings, stages or available(), datadir))
     sys.stdout.flush()
     sys.stderr.flush()
     # The consumers' threads are daemons that may still wait in a poll; everything that counts is written.

@@ -170,6 +170,14 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
             assert len(done.stderr.decode().strip().splitlines()) == 1, done.stderr.decode()
 
 
+def test_a_worker_that_ends_leaves_no_folder_behind(tmp_path: Path) -> None:
+    """What Faust wanted on the disk goes with it."""
+    done = run("worker", cwd=tmp_path, **NOWHERE, TMPDIR=str(tmp_path), UPWELL_ENGINE__START_PATIENCE_S="0.5")
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_flag_exits_with_two() -> None:
     """As other commands do."""
     done = run("lag", "--wach")
