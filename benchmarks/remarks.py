@@ -33,23 +33,31 @@ Wanted: p99 ≤ 10 ms at 300 requests/s, and 600 feeds/s per core. **Not met** w
 of the time; a feed costs 3.1 ms of CPU then, so that it carries some 320. At 100 a second p99 is 6.8 ms. With two processes (`--processes 2`), which share the two cores with the store and
 with those who ask, it is 9.1 ms at 100 and 26.1 at 300 (299 answered, 4.6 ms of CPU a feed: caches are shared, too). In the session before this list of kernels was complete one process
 answered 271 of 300 a second with a p99 of 28.3 ms. CPU is per answered feed; what comes beyond a process' room is turned away with 503.
+Measured before slates left together, feeds had a way of their own, the pools' wants were a loop and records a table (below). Those in turns with the code of the table at 300 a second, four times
+on a machine with other work: 2.97 to 3.18 ms of CPU a feed instead of 3.01 to 3.45 (means 3.04 and 3.22, though a feed asks for more since), 294 to 298
+answered a second instead of 276 to 300, p99 19 to 23 ms instead of 14 to 29: no proof of a shorter tail.
 
 What was taken out, in the order it was found: a second frame of features for the pools' expectation, a product for each of a dozen sums over neighbours, float16 by way of numpy, numbers that
 are nearly zero, look-ups of the ranker's notes one by one, vectors in the mixing, records copied field by field, FastAPI's handling of parameters, three calls around each of the store's forty answers;
 streams and buffers under the store's client (`store/link.py`), numpy's wrappers, distances computed three times, gathers by several axes, a MAC keyed anew for each cursor; then loops in
 kernels ([0015](../docs/decisions/0015-kernels.md)): mixing, the order of hashes, scores and candidates, the pools' draw, sums over neighbours, neighbour heads from their bytes, the merging of lists, tags,
 the user's side of the features; garbage is looked for at 2,000 objects instead of 20,000 (0.25 ms at a time, 2.5 before);
-slates that leave together (`api.slates_wait_ms`: the producer took 0.25 ms a feed, 0.14 with groups of three), and all that
-FastAPI and Starlette do between the edge and a feed's route; what pool notes want note by note (35 of 190 µs); an object for each of 550 keys and records (`Store.table`: a read of them
-took 197 µs of CPU, 158 without). Each of these was measured in turns with the code before; what is decided
-and logged stayed the same (2,260 pages of all surfaces and their slates).
+slates that leave together (`api.slates_wait_ms`: the producer took 0.25 ms a feed, 0.14 with groups of three), all that FastAPI and Starlette do between the edge and a feed's route, what pool
+notes want note by note (35 of 190 µs), an object for each of 550 keys and records (`Store.table`: a read of them took 197 µs of CPU, 158 without). Each of these was measured in turns with
+the code before; what is decided and logged stayed the same (2,260 pages of all surfaces and their slates, 2,734 for the last four).
 
 Where CPU goes over HTTP, by samples before the last of these: 3.6 of 4.5 ms inside the route, 0.2 where the store's answers arrive, 0.7 uvicorn, Starlette, producer and loop. In process the pools'
 draw takes 0.22 ms, classifiers 0.13, the ranker 0.12. The shares are flat.
 
-Tried and dropped: ranking 200 candidates
-instead of 500 while the process is short of time: 3.24 and 3.34 ms of CPU a feed instead of 3.42 and 3.76 at 300 a second, in turns; p99 18 and 26 ms instead of 29 and 30, on a noisier
-machine than the table's. Most of a feed does not depend on how many candidates there are.
+What makes the tail, with every callback of the loop timed at 200 feeds a second: none took over 3.1 ms. Of 750 ms of CPU a second feeds took 592, the producer 58, what came on sockets 38, the
+snapshot 1.6, garbage 1.3, lag 0.9, the gates' pulse 0.9, heartbeat and `/ops` 0.1. At 250 a second the slowest feeds of a hundred took 13.7 ms, and for 12.6 of these the loop was at work, mostly
+on others: it is the queue, so that shorter feeds are what would cut it. Next to other work it is the store that waits for a core, 0.4 ms a read. Parts of a feed (the body, who asks, keys,
+classifiers) take half as long when they are run again and again as they do within a feed, whose code and data the caches do not hold. An interpreter that was built with profile-guided optimisation
+(Debian's 3.11.2) takes 2.04 ms for a feed in process where the table's takes 2.22.
+
+Tried and dropped: deciding one or two feeds at a time instead of all that are ready (the queue moves in front of the gate); the ranker's members side by side for each note, searches without
+branches (no difference). Ranking 200 candidates instead of 500 while the process is short of time: 3.24 and 3.34 ms of CPU a feed instead of 3.42 and 3.76 at 300 a second, in turns; p99 18 and 26 ms
+instead of 29 and 30, on a noisier machine than the table's. Most of a feed does not depend on how many candidates there are.
 Looked at and left: caching records by their bytes: looking 500 of them up takes longer than decoding them.""",
     "overload": """\
 Wanted: p99 of what is accepted ≤ 50 ms at five times the capacity. **Met** with `api.reads_at_once` of 4, as set. With 6 it was 70.9 ms (171 accepted a second), with 3 45.7 ms (157).""",
