@@ -29,13 +29,13 @@ Wanted: p50 and p99 as in the last column, while 2,000 events/s pass. **Not met*
 and 53 / 203 ms with 400 samples). Shorter runs on a less busy half hour met it once (400 samples: 8.3 / 28 and 9.9 / 17 ms). The times are those described there: the worker needs 76 per cent of a
 core for some 1,800 pieces a second, worker, API, broker and load together 1.5 of the two, and one sample in a hundred meets several of them at once.""",
     "feed_http": """\
-Wanted: p99 ≤ 10 ms at 300 requests/s, and 600 feeds/s per core. **Not met** with the learned ranker over all sources: at 300 a second p99 is 15.8 ms, since one process is at work 93 %
-of the time; a feed costs 3.1 ms of CPU then, so that it carries some 320. At 100 a second p99 is 6.8 ms. With two processes (`--processes 2`), which share the two cores with the store and
-with those who ask, it is 9.1 ms at 100 and 26.1 at 300 (299 answered, 4.6 ms of CPU a feed: caches are shared, too). In the session before this list of kernels was complete one process
-answered 271 of 300 a second with a p99 of 28.3 ms. CPU is per answered feed; what comes beyond a process' room is turned away with 503.
-Measured before slates left together, feeds had a way of their own, the pools' wants were a loop and records a table (below). Those in turns with the code of the table at 300 a second, four times
-on a machine with other work: 2.97 to 3.18 ms of CPU a feed instead of 3.01 to 3.45 (means 3.04 and 3.22, though a feed asks for more since), 294 to 298
-answered a second instead of 276 to 300, p99 19 to 23 ms instead of 14 to 29: no proof of a shorter tail.
+Wanted: p99 ≤ 10 ms at 300 requests/s, and 600 feeds/s per core. **Not met** with the learned ranker over all sources, but for the run above: on the same quiet
+machine seven runs more at 300 a second had a p99 of 12.9, 15.9, 17.2 to 18.9 (four) and 22.7 ms, and an eighth, whose machine gave it less, 30.7. One process is at work nearly 90 % of the time then; a feed costs 2.9 to
+3.0 ms of CPU, so that it carries some 340. At 100 a second p99 is 5.7 ms. With two processes (`--processes 2`), which share the two cores with the store and
+with those who ask, it was 9.1 ms at 100 and 26.1 at 300 before the last four changes below (299 answered, 4.6 ms of CPU a feed: caches are shared, too). CPU is per answered feed; what comes beyond a process' room is
+turned away with 503. In turns with the code before those four changes at 300 a second, four times on a machine with other work: 2.97 to 3.18 ms of CPU a feed instead of 3.01 to 3.45 (means 3.04
+and 3.22, though a feed asks for more since), 294 to 298 answered a second instead of 276 to 300, p99 19 to 23 ms instead of 14 to 29. Huge pages under the allocator
+(`GLIBC_TUNABLES=glibc.malloc.hugetlb=1`, in turns): 2.97 to 3.00 ms of CPU instead of 2.90 to 3.46, p99 17.2 to 18.9: no gain.
 
 What was taken out, in the order it was found: a second frame of features for the pools' expectation, a product for each of a dozen sums over neighbours, float16 by way of numpy, numbers that
 are nearly zero, look-ups of the ranker's notes one by one, vectors in the mixing, records copied field by field, FastAPI's handling of parameters, three calls around each of the store's forty answers;
