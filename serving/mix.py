@@ -60,9 +60,13 @@ class Mix:
         places = chance_places(min(n, len(head)), self.share, rng) if beyond.size else []
         # Where the best are of one kind, the best that are not are looked at, too.
         tags, limit = notes["tags"][head], self.diversity.limit(n, len(places))
-        others = spare(tags, lambda: notes["tags"][order[~used[order]][LOOK * n :]], limit, n)
+
+        def below() -> npt.NDArray[np.intp]:
+            return order[~used[order]][LOOK * n :]
+
+        others = spare(tags, lambda: notes["tags"][below()], limit, n)
         if others.size:
-            head = np.concatenate([head, order[~used[order]][LOOK * n :][others]])
+            head = np.concatenate([head, below()[others]])
             tags = notes["tags"][head]
         met = notes["tags"][list(taken)] if taken else NO_TAGS
         first = self.diversity.order(scored.score[head], common(tags), notes["author"][head], tags, n, before, met, len(places))

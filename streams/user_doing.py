@@ -71,13 +71,14 @@ class Doing(Seeing):
         once = not state & ONCE and bits & ENGAGED
         if once:
             state |= ONCE
+        engaged = min(max(facts.engaged, 0), 2**32 - 1)  # what somebody counted
         row = key + ROW.pack(bits, strange, said, state)
         if place >= 0:
             if fresh or comments:
                 user.dirty |= 1 << AT_LEDGER + ledger.put(user.ledger, place, row)
             if not fresh:
                 if hot.personalized and not state & OWN:
-                    self.returned(hot, key, h, bits, t, facts.engaged)
+                    self.returned(hot, key, h, bits, t, engaged)
                 return REPEATED
         else:
             if not known:
@@ -104,12 +105,12 @@ class Doing(Seeing):
             if slate is not None and slate.features:
                 self.examples(out, slate, row_in, uh, h, t, fresh, bool(once))
             if once:
-                self.link(out, hot, h, t, self.strongest(bits), facts.engaged)
+                self.link(out, hot, h, t, self.strongest(bits), engaged)
                 if slate is not None and position >= 0 and state >> SLOT == RANKED:
                     hot.rank = moved_rank(hot.rank, position)
             else:
                 self.remember(hot, key, bits)
-                self.returned(hot, key, h, bits, t, facts.engaged)
+                self.returned(hot, key, h, bits, t, engaged)
             if facts.known:
                 gain = self.strength_of(bits) - self.strength_of(before)
                 if gain > 0.0:
@@ -189,23 +190,20 @@ class Doing(Seeing):
         at = find(rows, key, width)
         if t < row_time(rows, len(rows) - width) or (at >= 0 and t <= row_time(rows, at)):
             return
-        if at >= 0:
-            rows = rows[:at] + rows[at + width :]
-        engaged = min(max(engaged, 0), 2**32 - 1)
-        hot.recent = (rows + RECENT_ROW.pack(h, t, self.strongest(bits), engaged))[-width * self.bounds.recent :]
+        hot.recent = self.newest(without(rows, at), h, t, self.strongest(bits), engaged)
+
+    def newest(self, rows: bytes, h: int, t: int, a: int, engaged: int) -> bytes:
+        """Recent rows and one more; the oldest leave."""
+        return (rows + RECENT_ROW.pack(h, t, a, engaged))[-RECENT_WIDTH * self.bounds.recent :]
 
     def link(self, out: Out, hot: Hot, h: int, t: int, a: int, engaged: int) -> None:
         """The first engagement with a note: told with the last ones before it, and remembered."""
-        rows, key = hot.recent, h.to_bytes(8, "little")
-        at = find(rows, key, RECENT_WIDTH)
-        if at >= 0:
-            rows = rows[:at] + rows[at + RECENT_WIDTH :]
-        engaged = min(max(engaged, 0), 2**32 - 1)
+        rows = without(hot.recent, find(hot.recent, h.to_bytes(8, "little"), RECENT_WIDTH))
         if rows:
             last = rows[-self.pair_bytes :]
             keys = [h, *[row[0] for row in RECENT_ROW.iter_unpack(last)][::-1]]
             out.spread("by-pair", keys, Link(0, 0, 0, h, t, engaged, last))
-        hot.recent = (rows + RECENT_ROW.pack(h, t, a, engaged))[-RECENT_WIDTH * self.bounds.recent :]
+        hot.recent = self.newest(rows, h, t, a, engaged)
 
     def examples(self, out: Out, slate: Open, row: int, uh: int, h: int, t: int, actions: list[int], whole: bool) -> None:
         for a in actions:
@@ -266,6 +264,11 @@ class Doing(Seeing):
             if place < 0 or ROW.unpack_from(self.ledger.get(user.ledger, place), 8)[2] <= len(mine):
                 return IGNORED
         return self.undone(out, user, signal, facts.id, facts, COMMENT, 1)
+
+
+def without(rows: bytes, at: int) -> bytes:
+    """Recent rows but for the one at this byte, all for -1."""
+    return rows if at < 0 else rows[:at] + rows[at + RECENT_WIDTH :]
 
 
 def row_time(rows: bytes, at: int) -> int:
